@@ -1,0 +1,203 @@
+"""Published checkpoint -> Flax module and variables."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+from flax.traverse_util import unflatten_dict
+
+from convert_torch_weights.names import bgr_to_rgb, from_torch, torch_name
+from convert_torch_weights.readers import Checkpoint, read_checkpoint
+from lipsync_jax import __version__, models_io
+from lipsync_jax.errors import CheckpointError
+
+LICENCE_NOTE = (
+    "The weights keep the terms of whoever published them: the Wav2Lip weights are "
+    "for research and personal use only, trained on LRS2, whose terms forbid "
+    "commercial use. This file's conversion adds no rights."
+)
+
+# Other names under which people know the same network.
+ALIASES = {
+    "wav2lip_gan": "wav2lip",
+    "wav2lip_sd_gan": "wav2lip",
+    "wav2lip_sd_nogan": "wav2lip",
+    "lipsync_expert": "expert",
+    "syncnet_color": "expert",
+    "visual_quality_disc": "quality_disc",
+    "wav2lip_192": "wav2lip_sam",
+}
+
+# First and last layers of networks that were trained on BGR images.
+_BGR_IN = {
+    "face_encoder_0",
+    "face_encoder_blocks_0_0",
+    "main_0",
+    "netcnnlip_0",
+}
+_BGR_OUT = {"output_block_1"}
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A checkpoint in JAX form.
+
+    Attributes:
+      network: name of the network (key of `lipsync_jax.models_io.NETWORKS`).
+      module: the Flax module.
+      variables: {"params": ..., "batch_stats": ...}, NumPy float32, RGB in and out.
+      metadata: provenance, written into model.json.
+      arguments: sizes that differ from the network's published ones.
+    """
+
+    network: str
+    module: nn.Module
+    variables: dict
+    metadata: dict[str, Any]
+    arguments: dict[str, Any]
+
+
+def convert(
+    path: str | os.PathLike,
+    network: str | None = None,
+    *,
+    resolution: int | None = None,
+) -> Converted:
+    """Reads a published checkpoint; PyTorch is not needed.
+
+    Args:
+      path: zip or legacy `.pth`, or TorchScript `.pt`.
+      network: name of the network in the file; recognised when omitted.
+      resolution: crop size, for networks whose weights fit several sizes.
+
+    Raises:
+      CheckpointError: unreadable file, unknown network, or parameters that do not
+        fit; names them.
+      ModelError: unknown network name or a size it does not take.
+    """
+    path = Path(path)
+    checkpoint = read_checkpoint(path)
+    if network is None:
+        network = _recognise(path, checkpoint)
+    network = ALIASES.get(network, network)
+    arguments = {} if resolution is None else {"resolution": resolution}
+    module = models_io.build(network, arguments)
+    variables = _map(path, checkpoint, network, module)
+    metadata = {
+        "source": path.name,
+        "source_sha256": models_io.sha256(path),
+        "container": checkpoint.container,
+        "converter": __version__,
+        "training": checkpoint.extra,
+        "colour": "RGB (weights trained on BGR; first and last layers re-ordered)",
+        "licence": LICENCE_NOTE,
+    }
+    return Converted(network, module, variables, metadata, arguments)
+
+
+def _expected(module: nn.Module) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
+    """PyTorch name -> (path, shape in Flax layout)."""
+    return {
+        torch_name(path): (path, shape)
+        for path, shape in models_io.shapes(module).items()
+    }
+
+
+def _mapped_shape(path: tuple[str, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Flax shape of a PyTorch parameter; its own shape when it cannot be mapped."""
+    # A broadcast scalar has any shape and no memory.
+    probe = np.broadcast_to(np.float32(0), shape)
+    try:
+        return from_torch(path, probe).shape
+    except ValueError:
+        return shape
+
+
+def _parameters(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
+    return {
+        name: value
+        for name, value in checkpoint.tensors.items()
+        if not name.endswith("num_batches_tracked")
+    }
+
+
+def _fit(checkpoint: Checkpoint, module: nn.Module) -> float:
+    """Share of names and shapes that agree, 1 for a perfect match."""
+    found = _parameters(checkpoint)
+    expected = _expected(module)
+    agree = sum(
+        name in expected
+        and _mapped_shape(expected[name][0], value.shape) == expected[name][1]
+        for name, value in found.items()
+    )
+    return agree / max(len(found), len(expected))
+
+
+def _recognise(path: Path, checkpoint: Checkpoint) -> str:
+    network, fit = _closest(checkpoint)
+    if fit == 1:
+        return network
+    known = ", ".join(sorted(models_io.NETWORKS))
+    if fit > 0.5:
+        raise CheckpointError(
+            f"{path}: looks like {network}, but only {fit:.0%} of its parameters fit; "
+            f"see which: lipsync convert {path} --network {network}"
+        )
+    names = list(checkpoint.tensors)
+    raise CheckpointError(
+        f"{path}: not a network this program knows ({len(names)} parameters, first: "
+        f"{', '.join(names[:3])}); known: {known}"
+    )
+
+
+def _closest(checkpoint: Checkpoint) -> tuple[str, float]:
+    fits = {
+        name: _fit(checkpoint, module)
+        for name, (_, module) in models_io.NETWORKS.items()
+    }
+    best = max(fits, key=fits.__getitem__)
+    return best, fits[best]
+
+
+def _map(path: Path, checkpoint: Checkpoint, network: str, module: nn.Module) -> dict:
+    found = _parameters(checkpoint)
+    expected = _expected(module)
+    missing = [name for name in expected if name not in found]
+    unexpected = [name for name in found if name not in expected]
+    wrong = [
+        f"{name} {tuple(value.shape)}"
+        for name, value in found.items()
+        if name in expected
+        and _mapped_shape(expected[name][0], value.shape) != expected[name][1]
+    ]
+    if missing or unexpected or wrong:
+        problems = "; ".join(
+            f"{len(names)} {kind}: {', '.join(names)}"
+            for kind, names in (
+                ("missing", missing),
+                ("unexpected", unexpected),
+                ("of another shape", wrong),
+            )
+            if names
+        )
+        other, fit = _closest(checkpoint)
+        hint = f" (it looks like {other})" if fit > 0.5 and other != network else ""
+        raise CheckpointError(f"{path}: not a {network} checkpoint{hint}: {problems}")
+
+    flat = {}
+    for name, (where, _) in expected.items():
+        value = from_torch(where, found[name])
+        if not np.isfinite(value).all():
+            raise CheckpointError(
+                f"{path}: {name} holds values that are not finite; the file is damaged "
+                "or its training diverged"
+            )
+        if where[1] in _BGR_IN and where[-1] == "kernel":
+            value = bgr_to_rgb(value, axis=2)
+        if where[1] in _BGR_OUT:
+            value = bgr_to_rgb(value, axis=-1)
+        flat[where] = np.ascontiguousarray(value)
+    return unflatten_dict(flat)

@@ -1,0 +1,1 @@
+"""Measures of sync, image and speech quality."""

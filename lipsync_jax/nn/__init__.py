@@ -1,0 +1,1 @@
+"""Layers every network uses, written so that PyTorch weights give equal results."""

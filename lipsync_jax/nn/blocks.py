@@ -1,0 +1,181 @@
+"""The convolution blocks of the Wav2Lip family, described by table rows.
+
+A network is a table: one `Conv` row per block, as in the papers' appendices.
+Sizes of a family (96, 192, 288, 384 pixels) differ in their rows alone.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lipsync_jax.nn.norm import BatchNorm
+
+Pair = int | tuple[int, int]
+Activation = Literal["relu", "leaky", "prelu", "leaky01"]
+
+
+@dataclass(frozen=True)
+class Conv:
+    """One block: convolution, batch norm, optional residual sum, activation.
+
+    Attributes:
+      features: output channels.
+      kernel: kernel side (square).
+      stride: stride, or (rows, columns).
+      padding: zero padding on each side; None keeps the size at stride 1.
+      residual: add the block's input before the activation.
+      transposed: transposed convolution; its output size is given at the call.
+      activation: "relu", "leaky" (slope 0.2), "leaky01" (slope 0.01) or "prelu"
+        (one learnt slope for all channels).
+      norm: whether batch norm follows the convolution.
+    """
+
+    features: int
+    kernel: int = 3
+    stride: Pair = 1
+    padding: int | None = None
+    residual: bool = False
+    transposed: bool = False
+    activation: Activation = "relu"
+    norm: bool = True
+
+    def scaled(self, width: float) -> "Conv":
+        """The same row with `width` times the channels (a multiple of 8)."""
+        if width == 1:
+            return self
+        return replace(self, features=max(8, round(self.features * width / 8) * 8))
+
+
+Rows = tuple[Conv, ...]
+
+
+def stage(features: int, residuals: int, **first: Any) -> Rows:
+    """A block that changes size (stride 2 unless told) and residual blocks."""
+    head = Conv(features, **{"stride": 2, **first})
+    body = Conv(features, residual=True, activation=head.activation)
+    return (head, *[body] * residuals)
+
+
+def up(features: int, residuals: int, *, stride: int = 2, padding: int = 1) -> Rows:
+    """A transposed block followed by residual blocks."""
+    head = Conv(features, stride=stride, padding=padding, transposed=True)
+    return (head, *[Conv(features, residual=True)] * residuals)
+
+
+def with_activation(rows: Rows, activation: Activation) -> Rows:
+    """The same rows with another activation."""
+    return tuple(replace(row, activation=activation) for row in rows)
+
+
+def _uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:
+    """PyTorch's default for convolutions: uniform in +-1/sqrt(fan_in)."""
+    bound = fan_in**-0.5
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+def conv(
+    x: jax.Array, kernel: jax.Array, stride: tuple[int, int], padding: int
+) -> jax.Array:
+    """Correlation of `x` (N, H, W, C) with `kernel` (h, w, C, features)."""
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=stride,
+        padding=((padding, padding),) * 2,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def conv_transpose(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: int, size: tuple[int, int]
+) -> jax.Array:
+    """Transposed convolution with PyTorch's arithmetic.
+
+    Args:
+      x: (N, H, W, C).
+      kernel: (k, k, C, features), already flipped in space (see the converter).
+      stride: distance between input samples in the output.
+      padding: PyTorch's `padding`, removed on each side.
+      size: output (rows, columns); decides the output padding.
+    """
+    side = kernel.shape[0]
+    before = side - 1 - padding
+    pads = [
+        (before, size[axis] - 1 - (x.shape[axis + 1] - 1) * stride + padding)
+        for axis in range(2)
+    ]
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(1, 1),
+        padding=pads,
+        lhs_dilation=(stride, stride),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+class ConvBlock(nn.Module):
+    """The block of one `Conv` row.
+
+    Attributes:
+      row: the table row.
+      folded: inference form; batch norm is already inside the convolution
+        (`lipsync_jax.nn.fold`).
+      dtype: compute type; parameters stay float32.
+    """
+
+    row: Conv
+    folded: bool = False
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x: jax.Array,
+        *,
+        train: bool = False,
+        size: tuple[int, int] | None = None,
+    ) -> jax.Array:
+        """(N, H, W, C) -> (N, H', W', features); `size` is (H', W') if transposed."""
+        row = self.row
+        # The converter tells the two kernel layouts apart by this name.
+        name = "conv_transpose" if row.transposed else "conv"
+        y = _Convolution(row, self.dtype, name=name)(x, size)
+        if row.norm and not self.folded:
+            y = BatchNorm(name="norm")(y, train)
+        if row.residual:
+            y = y + x.astype(y.dtype)
+        if row.activation == "prelu":
+            slope = self.param("slope", nn.initializers.constant(0.25), (1,))
+            return jnp.where(y >= 0, y, slope.astype(y.dtype) * y)
+        if row.activation == "relu":
+            return nn.relu(y)
+        return nn.leaky_relu(y, {"leaky": 0.2, "leaky01": 0.01}[row.activation])
+
+
+class _Convolution(nn.Module):
+    row: Conv
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array, size: tuple[int, int] | None) -> jax.Array:
+        row, channels = self.row, x.shape[-1]
+        # PyTorch takes the fan-in of a transposed kernel from its output side.
+        fan = row.features if row.transposed else channels
+        init = _uniform_fan_in(fan * row.kernel**2)
+        shape = (row.kernel, row.kernel, channels, row.features)
+        kernel = self.param("kernel", init, shape).astype(self.dtype)
+        bias = self.param("bias", init, (row.features,)).astype(self.dtype)
+        x = x.astype(self.dtype)
+        padding = row.kernel // 2 if row.padding is None else row.padding
+        if row.transposed:
+            return conv_transpose(x, kernel, row.stride, padding, size) + bias
+        stride = (row.stride,) * 2 if isinstance(row.stride, int) else row.stride
+        return conv(x, kernel, stride, padding) + bias

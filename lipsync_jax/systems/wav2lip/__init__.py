@@ -1,0 +1,1 @@
+"""Wav2Lip: the lower half of a face redrawn from speech."""
