@@ -6,7 +6,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 VERSION = re.search(
-    r"__version__ = \"(.+)\"", Path(__file__).with_name("lipsync_jax").joinpath("__init__.py").read_text()
+    r"__version__ = \"(.+)\"",
+    Path(__file__).with_name("lipsync_jax").joinpath("__init__.py").read_text(),
 ).group(1)
 
 BASE = [

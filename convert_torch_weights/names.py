@@ -59,3 +59,12 @@ def bgr_to_rgb(value: np.ndarray, axis: int) -> np.ndarray:
     """Reverses every group of three channels along `axis`."""
     order = np.arange(value.shape[axis]).reshape(-1, 3)[:, ::-1].ravel()
     return np.take(value, order, axis=axis)
+
+
+def to_torch(path: Path, value: np.ndarray) -> np.ndarray:
+    """The inverse of `from_torch` for two-dimensional convolutions and vectors."""
+    if path[-1] != "kernel":
+        return value
+    if "conv_transpose" in path:
+        return np.ascontiguousarray(value[::-1, ::-1].transpose(2, 3, 0, 1))
+    return np.ascontiguousarray(value.transpose(3, 2, 0, 1))

@@ -1,7 +1,7 @@
 """The model folder: everything needed to use a trained or converted network.
 
-    model.json            what it is, where it came from, under which terms
-    weights.safetensors   float32 arrays named by their path in the variables
+model.json            what it is, where it came from, under which terms
+weights.safetensors   float32 arrays named by their path in the variables
 """
 
 import hashlib

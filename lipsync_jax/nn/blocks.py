@@ -10,7 +10,9 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.lax import platform_dependent
 
+from lipsync_jax.nn import cpu_conv
 from lipsync_jax.nn.norm import BatchNorm
 
 Pair = int | tuple[int, int]
@@ -147,7 +149,7 @@ class ConvBlock(nn.Module):
         row = self.row
         # The converter tells the two kernel layouts apart by this name.
         name = "conv_transpose" if row.transposed else "conv"
-        y = _Convolution(row, self.dtype, name=name)(x, size)
+        y = _Convolution(row, self.folded, self.dtype, name=name)(x, size)
         if row.norm and not self.folded:
             y = BatchNorm(name="norm")(y, train)
         if row.residual:
@@ -162,6 +164,7 @@ class ConvBlock(nn.Module):
 
 class _Convolution(nn.Module):
     row: Conv
+    inference: bool
     dtype: Any
 
     @nn.compact
@@ -176,6 +179,31 @@ class _Convolution(nn.Module):
         x = x.astype(self.dtype)
         padding = row.kernel // 2 if row.padding is None else row.padding
         if row.transposed:
-            return conv_transpose(x, kernel, row.stride, padding, size) + bias
+
+            def transposed(x: jax.Array, kernel: jax.Array) -> jax.Array:
+                return conv_transpose(x, kernel, row.stride, padding, size)
+
+            if (
+                self.inference
+                and size == (2 * x.shape[1], 2 * x.shape[2])
+                and cpu_conv.suits_phases(x, kernel, row.stride, padding)
+            ):
+                fast = cpu_conv.transpose_by_phases
+                return (
+                    platform_dependent(x, kernel, cpu=fast, default=transposed) + bias
+                )
+            return transposed(x, kernel) + bias
+
         stride = (row.stride,) * 2 if isinstance(row.stride, int) else row.stride
-        return conv(x, kernel, stride, padding) + bias
+
+        def direct(x: jax.Array, kernel: jax.Array) -> jax.Array:
+            return conv(x, kernel, stride, padding)
+
+        if (
+            self.inference
+            and (stride, padding) == ((1, 1), 1)
+            and cpu_conv.suits_winograd(x, kernel)
+        ):
+            fast = cpu_conv.winograd
+            return platform_dependent(x, kernel, cpu=fast, default=direct) + bias
+        return direct(x, kernel) + bias

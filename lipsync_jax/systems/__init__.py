@@ -4,6 +4,7 @@ from flax import linen as nn
 
 from lipsync_jax.systems.expert import model as expert
 from lipsync_jax.systems.wav2lip import model as wav2lip
+from lipsync_jax.systems.wav2lip.synthesize import Synthesizer as Wav2LipSynthesizer
 
 # network name -> (system, module with the published sizes)
 NETWORKS: dict[str, tuple[str, nn.Module]] = {
@@ -14,3 +15,6 @@ NETWORKS: dict[str, tuple[str, nn.Module]] = {
         for name, module in wav2lip.DISCRIMINATORS.items()
     },
 }
+
+# system -> how its models make pixels from face crops and speech
+SYNTHESIZERS = {"wav2lip": Wav2LipSynthesizer}

@@ -31,10 +31,7 @@ def encoder_stages(
     kernels = [second_kernel] + [3] * (len(rest) - 1)
     return (
         stage(stem, first, kernel=7, stride=1),
-        *(
-            stage(f, r, kernel=k)
-            for f, r, k in zip(rest, blocks, kernels, strict=True)
-        ),
+        *(stage(f, r, kernel=k) for f, r, k in zip(rest, blocks, kernels, strict=True)),
     )
 
 
@@ -120,8 +117,9 @@ class Wav2Lip(nn.Module):
         if self.attention:
             features = self.audio[-1].features
             code = run(code, (Conv(features, kernel=1),) * 2, "audio_refine")
-            norm = jnp.linalg.norm(code.astype(jnp.float32), axis=-1, keepdims=True)
-            code = jnp.clip(code / jnp.maximum(norm, 1e-12).astype(code.dtype), -1, 1)
+            wide = code.astype(jnp.promote_types(code.dtype, jnp.float32))
+            norm = jnp.linalg.norm(wide, axis=-1, keepdims=True)
+            code = jnp.clip(wide / jnp.maximum(norm, 1e-12), -1, 1).astype(code.dtype)
 
         skips = []
         x = face

@@ -1,0 +1,1 @@
+"""The `lipsync` command: one file per subcommand; parses, calls, prints."""

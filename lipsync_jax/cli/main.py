@@ -1,0 +1,60 @@
+"""Entry point of `lipsync`. Heavy libraries load only in the subcommand that runs."""
+
+import argparse
+import os
+import sys
+
+from lipsync_jax import __version__
+from lipsync_jax.cli import bench, convert, demo, fetch, info, sync
+from lipsync_jax.errors import LipSyncError
+
+COMMANDS = {
+    "sync": sync,
+    "convert": convert,
+    "info": info,
+    "fetch": fetch,
+    "bench": bench,
+    "demo": demo,
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all subcommands."""
+    parser = argparse.ArgumentParser(
+        prog="lipsync", description="Lip-sync research systems in JAX."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, module in COMMANDS.items():
+        summary = module.__doc__.strip().splitlines()[0]
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        module.add_arguments(command)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a subcommand; returns the exit code.
+
+    0 is success, 2 a mistake in the input (one line on stderr), 130 an interrupt.
+    """
+    args = build_parser().parse_args(argv)
+    try:
+        return COMMANDS[args.command].run(args) or 0
+    except LipSyncError as error:
+        print(f"lipsync {args.command}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"lipsync {args.command}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

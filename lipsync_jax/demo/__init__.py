@@ -1,0 +1,1 @@
+"""A drawn clip and an untrained checkpoint: everything runs with no download."""

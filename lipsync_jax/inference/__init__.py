@@ -1,0 +1,1 @@
+"""The streaming pipeline: media -> faces -> network -> faces -> media."""
