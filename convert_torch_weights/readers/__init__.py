@@ -1,0 +1,45 @@
+"""Readers of published checkpoint files. They need NumPy, not the framework.
+
+Files are treated as hostile until parsed: no code in them ever runs (see
+`restricted_pickle`), and no size they declare is believed before it is checked.
+"""
+
+import os
+from pathlib import Path
+
+from convert_torch_weights.readers.checkpoint import Checkpoint
+from convert_torch_weights.readers.file_kind import refuse_other_kinds
+from convert_torch_weights.readers.torch_legacy import read_legacy
+from convert_torch_weights.readers.torch_zip import read_zip
+from lipsync_jax.errors import CheckpointError
+
+__all__ = ["Checkpoint", "read_checkpoint"]
+
+
+def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
+    """Reads the weights of a PyTorch checkpoint.
+
+    Understands both containers of `torch.save` (the zip archive of PyTorch 1.6 and
+    later, the stream of earlier versions) and TorchScript archives. Optimizer states
+    are skipped, not loaded.
+
+    Args:
+      path: The `.pth`, `.pt` or `.model` file.
+
+    Returns:
+      The weights, under their state_dict names.
+
+    Raises:
+      CheckpointError: The file is absent, damaged, cut short, of another kind, or
+        asks for something that only a hostile file would ask for.
+    """
+    path = Path(path)
+    try:
+        refuse_other_kinds(path)
+        with path.open("rb") as file:
+            is_zip = file.read(2) == b"PK"
+        return read_zip(path) if is_zip else read_legacy(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error

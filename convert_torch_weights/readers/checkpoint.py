@@ -1,0 +1,77 @@
+"""What a reader returns, and how weights are found among a checkpoint's entries."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from convert_torch_weights.readers.torch_pickle import LazyTensor
+from lipsync_jax.errors import CheckpointError
+
+Scalar = int | float | str | None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The weights of one checkpoint file.
+
+    Attributes:
+      tensors: state_dict names, without `module.`, in the file's order. Read-only
+        arrays of the stored shapes, not always contiguous, tied weights sharing
+        memory; stored dtypes, except bfloat16, which becomes float32.
+      container: "zip", "legacy" or "torchscript".
+      extra: Scalar entries beside the weights, such as global_step.
+    """
+
+    tensors: dict[str, np.ndarray]
+    container: str
+    extra: dict[str, Scalar]
+
+
+def find_weights(entries: Any) -> tuple[dict[str, LazyTensor], dict[str, Scalar]]:
+    """Splits what `torch.save` was given into weights and scalar entries.
+
+    Weights are the mapping under `state_dict`, or, where there is no such entry, the
+    tensors of a flat mapping.
+
+    Raises:
+      CheckpointError: Neither is there.
+    """
+    if not isinstance(entries, dict):
+        raise CheckpointError(
+            f"holds a {type(entries).__name__} where a dictionary of weights was "
+            "expected; save model.state_dict() instead"
+        )
+    scalars = {k: v for k, v in entries.items() if isinstance(v, Scalar)}
+    weights = entries.get("state_dict")
+    if weights is None:
+        weights = {k: v for k, v in entries.items() if k not in scalars}
+    tensors_only = isinstance(weights, dict) and all(
+        isinstance(value, LazyTensor) for value in weights.values()
+    )
+    if not weights or not tensors_only:
+        raise CheckpointError(
+            "expected weights under 'state_dict', or nothing but tensors; found the "
+            f"entries {_listing(entries)}"
+        )
+    extra = {str(name): value for name, value in scalars.items()}
+    return without_module_prefix(weights), extra
+
+
+def without_module_prefix(weights: dict[Any, LazyTensor]) -> dict[str, LazyTensor]:
+    """Drops the name part `module`, which DataParallel adds."""
+    renamed = {}
+    for name, tensor in weights.items():
+        short = ".".join(part for part in str(name).split(".") if part != "module")
+        if not short.isprintable() or short in renamed:
+            raise CheckpointError(
+                f"the tensor name {name!a} is malformed or occurs with and without "
+                "'module.'"
+            )
+        renamed[short] = tensor
+    return renamed
+
+
+def _listing(entries: dict[Any, Any], limit: int = 12) -> str:
+    names = [ascii(name)[:60] for name in list(entries)[:limit]]
+    return ", ".join(names) + (" ..." if len(entries) > limit else "") or "(none)"
