@@ -58,8 +58,9 @@ class Wav2Lip(nn.Module):
       encoder: rows of each face encoder stage; every stage's output is a skip.
       decoder: rows of each decoder stage, as many as encoder stages.
       audio: rows of the mel encoder.
-      attention: spatial attention on the skips, and two 1x1 blocks and a unit norm
-        on the audio code (the `SAM` generators of the HD fork).
+      refine_audio: two 1x1 blocks and a unit norm on the audio code (the generators
+        of the HD fork that take their mel encoder from an expert).
+      attention: spatial attention on the skips (`SAM` in the HD fork).
       output: "sigmoid" or "tanh".
       width: multiplier of all channel counts.
       folded: inference form with batch norm inside the convolutions.
@@ -73,6 +74,7 @@ class Wav2Lip(nn.Module):
     )
     decoder: Stages = decoder_stages((512, 512, 512, 384, 256, 128, 64))
     audio: Rows = audio_rows(last_residuals=1)
+    refine_audio: bool = False
     attention: bool = False
     output_rows: Rows = (Conv(32),)
     output: str = "sigmoid"
@@ -114,7 +116,7 @@ class Wav2Lip(nn.Module):
             return x
 
         code = run(mel, self.audio, "audio_encoder")
-        if self.attention:
+        if self.refine_audio:
             features = self.audio[-1].features
             code = run(code, (Conv(features, kernel=1),) * 2, "audio_refine")
             wide = code.astype(jnp.promote_types(code.dtype, jnp.float32))
@@ -269,6 +271,7 @@ GENERATORS: dict[str, Wav2Lip] = {
         ),
         decoder_stages((*_SAM_DECODER, 64)),
         wide_audio_rows(),
+        refine_audio=True,
         attention=True,
     ),
     "wav2lip_384": Wav2Lip(
@@ -279,6 +282,7 @@ GENERATORS: dict[str, Wav2Lip] = {
         ),
         decoder_stages((*_SAM_DECODER, 80, 64)),
         wide_audio_rows(),
+        refine_audio=True,
         attention=True,
         output="tanh",
     ),
