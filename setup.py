@@ -28,6 +28,7 @@ BASE = [
     "av>=18,<19",  # video and audio files; its wheel carries FFmpeg's libraries
     "pooch>=1.9,<2",  # checksummed downloads
     "safetensors>=0.8,<0.9",  # weights of a model folder
+    "soxr>=0.4,<2",  # streaming resampler, the one librosa uses
     "tqdm>=4.66,<5",  # progress bars
 ]
 

@@ -1,7 +1,8 @@
 """Published checkpoint -> Flax module and variables."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from flax.traverse_util import unflatten_dict
 
 from convert_torch_weights.names import bgr_to_rgb, from_torch, torch_name
-from convert_torch_weights.readers import Checkpoint, read_checkpoint
+from convert_torch_weights.readers import read_checkpoint
 from lipsync_jax import __version__, models_io
 from lipsync_jax.errors import CheckpointError
 
@@ -30,6 +31,8 @@ ALIASES = {
     "visual_quality_disc": "quality_disc",
     "wav2lip_192": "wav2lip_sam",
 }
+
+_COUNTER = "num_batches_tracked"
 
 # First and last layers of networks that were trained on BGR images.
 _BGR_IN = {
@@ -80,13 +83,11 @@ def convert(
     """
     path = Path(path)
     checkpoint = read_checkpoint(path)
-    if network is None:
-        network = _recognise(path, checkpoint)
-    network = ALIASES.get(network, network)
-    arguments = {} if resolution is None else {"resolution": resolution}
-    module = models_io.build(network, arguments)
-    variables = _map(path, checkpoint, network, module)
-    metadata = {
+    try:
+        converted = convert_tensors(checkpoint.tensors, network, resolution)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    provenance = {
         "source": path.name,
         "source_sha256": models_io.sha256(path),
         "container": checkpoint.container,
@@ -95,7 +96,32 @@ def convert(
         "colour": "RGB (weights trained on BGR; first and last layers re-ordered)",
         "licence": LICENCE_NOTE,
     }
-    return Converted(network, module, variables, metadata, arguments)
+    return replace(converted, metadata=provenance)
+
+
+def convert_tensors(
+    tensors: Mapping[str, np.ndarray],
+    network: str | None = None,
+    resolution: int | None = None,
+) -> Converted:
+    """Maps a PyTorch state_dict to Flax variables.
+
+    Args:
+      tensors: name -> array in PyTorch's layout, without `module.` prefixes.
+      network: as for `convert`.
+      resolution: as for `convert`.
+
+    Raises:
+      CheckpointError, ModelError: as for `convert`.
+    """
+    # A step counter PyTorch keeps; nothing computes with it.
+    tensors = {k: v for k, v in tensors.items() if not k.endswith(_COUNTER)}
+    if network is None:
+        network = _recognise(tensors)
+    network = ALIASES.get(network, network)
+    arguments = {} if resolution is None else {"resolution": resolution}
+    module = models_io.build(network, arguments)
+    return Converted(network, module, _map(tensors, network, module), {}, arguments)
 
 
 def _expected(module: nn.Module) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
@@ -116,17 +142,8 @@ def _mapped_shape(path: tuple[str, ...], shape: tuple[int, ...]) -> tuple[int, .
         return shape
 
 
-def _parameters(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
-    return {
-        name: value
-        for name, value in checkpoint.tensors.items()
-        if not name.endswith("num_batches_tracked")
-    }
-
-
-def _fit(checkpoint: Checkpoint, module: nn.Module) -> float:
+def _fit(found: Mapping[str, np.ndarray], module: nn.Module) -> float:
     """Share of names and shapes that agree, 1 for a perfect match."""
-    found = _parameters(checkpoint)
     expected = _expected(module)
     agree = sum(
         name in expected
@@ -136,34 +153,30 @@ def _fit(checkpoint: Checkpoint, module: nn.Module) -> float:
     return agree / max(len(found), len(expected))
 
 
-def _recognise(path: Path, checkpoint: Checkpoint) -> str:
-    network, fit = _closest(checkpoint)
+def _recognise(tensors: Mapping[str, np.ndarray]) -> str:
+    network, fit = _closest(tensors)
     if fit == 1:
         return network
-    known = ", ".join(sorted(models_io.NETWORKS))
     if fit > 0.5:
         raise CheckpointError(
-            f"{path}: looks like {network}, but only {fit:.0%} of its parameters fit; "
-            f"see which: lipsync convert {path} --network {network}"
+            f"looks like {network}, but only {fit:.0%} of its parameters fit; see "
+            f"which with --network {network}"
         )
-    names = list(checkpoint.tensors)
     raise CheckpointError(
-        f"{path}: not a network this program knows ({len(names)} parameters, first: "
-        f"{', '.join(names[:3])}); known: {known}"
+        f"not a network this program knows ({len(tensors)} parameters, first: "
+        f"{', '.join(list(tensors)[:3])}); known: {', '.join(models_io.NETWORKS)}"
     )
 
 
-def _closest(checkpoint: Checkpoint) -> tuple[str, float]:
+def _closest(tensors: Mapping[str, np.ndarray]) -> tuple[str, float]:
     fits = {
-        name: _fit(checkpoint, module)
-        for name, (_, module) in models_io.NETWORKS.items()
+        name: _fit(tensors, module) for name, (_, module) in models_io.NETWORKS.items()
     }
     best = max(fits, key=fits.__getitem__)
     return best, fits[best]
 
 
-def _map(path: Path, checkpoint: Checkpoint, network: str, module: nn.Module) -> dict:
-    found = _parameters(checkpoint)
+def _map(found: Mapping[str, np.ndarray], network: str, module: nn.Module) -> dict:
     expected = _expected(module)
     missing = [name for name in expected if name not in found]
     unexpected = [name for name in found if name not in expected]
@@ -183,16 +196,16 @@ def _map(path: Path, checkpoint: Checkpoint, network: str, module: nn.Module) ->
             )
             if names
         )
-        other, fit = _closest(checkpoint)
+        other, fit = _closest(found)
         hint = f" (it looks like {other})" if fit > 0.5 and other != network else ""
-        raise CheckpointError(f"{path}: not a {network} checkpoint{hint}: {problems}")
+        raise CheckpointError(f"not a {network} checkpoint{hint}: {problems}")
 
     flat = {}
     for name, (where, _) in expected.items():
         value = from_torch(where, found[name])
         if not np.isfinite(value).all():
             raise CheckpointError(
-                f"{path}: {name} holds values that are not finite; the file is damaged "
+                f"{name} holds values that are not finite; the file is damaged "
                 "or its training diverged"
             )
         if where[1] in _BGR_IN and where[-1] == "kernel":

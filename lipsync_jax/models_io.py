@@ -110,11 +110,11 @@ def save(
       OutputError: the folder cannot be written or holds something else.
     """
     folder = Path(folder)
-    if folder.exists() and not (folder / "model.json").is_file():
-        if not folder.is_dir() or any(folder.iterdir()):
-            raise OutputError(
-                f"{folder}: exists and is not a model folder; choose another name"
-            )
+    is_model = (folder / "model.json").is_file()
+    if folder.exists() and not is_model and not _is_empty_folder(folder):
+        raise OutputError(
+            f"{folder}: exists and is not a model folder; choose another name"
+        )
     flat = {
         "/".join(path): np.ascontiguousarray(value, np.float32)
         for path, value in flatten_dict(dict(variables)).items()
@@ -231,6 +231,10 @@ def describe(folder: str | os.PathLike) -> dict[str, Any]:
             "use the version of lipsync_jax that wrote it, or convert again"
         )
     return description
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 def sha256(path: Path) -> str:

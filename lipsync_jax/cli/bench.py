@@ -1,5 +1,67 @@
 """Measure the network and the whole pipeline on this machine."""
 
+import argparse
+import json
+from pathlib import Path
 
-def add_arguments(p):
-    pass
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    add = parser.add_argument
+    add(
+        "--part",
+        choices=("all", "network", "pipeline"),
+        default="all",
+        help="network: frames/s of the network alone; pipeline: a whole sync run",
+    )
+    add("--network", default="wav2lip", help="generator to measure, random weights")
+    add("--batch_size", type=int, default=16, help="frames per network call")
+    add("--dtype", choices=("float32", "bfloat16"), default="float32", help="-")
+    add("--rounds", type=int, default=10, help="timed network calls")
+    add("--compare", choices=("torch",), help="measure PyTorch in the same run")
+    add("--face", type=Path, help="video for the pipeline; default: drawn, 1920x1080")
+    add("--seconds", type=float, default=6.0, help="length of the drawn clip")
+    add("--detector", choices=("auto", "mediapipe", "haar"), default="auto", help="-")
+    add("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measures and prints."""
+    from lipsync_jax.cli.setup_jax import use_compilation_cache
+
+    use_compilation_cache()
+    result: dict = {}
+    if args.part != "pipeline":
+        from lipsync_jax.bench.network import bench_network
+
+        result |= bench_network(
+            args.network, args.batch_size, args.dtype, args.rounds, bool(args.compare)
+        )
+    if args.part != "network":
+        result |= _pipeline(args)
+    if args.json:
+        print(json.dumps(result, indent=2))
+        return
+    for key, value in result.items():
+        print(f"{key + ':':34}{value}")
+
+
+def _pipeline(args: argparse.Namespace) -> dict:
+    import jax
+    import jax.numpy as jnp
+
+    from lipsync_jax import models_io
+    from lipsync_jax.bench.pipeline import bench_pipeline
+    from lipsync_jax.inference.sync import SyncOptions
+    from lipsync_jax.systems.wav2lip.synthesize import Synthesizer
+
+    module = models_io.build(args.network)
+    inputs = models_io.example_inputs(module)
+    synthesizer = Synthesizer(
+        module,
+        jax.jit(module.init)(jax.random.key(0), *inputs),
+        batch_size=args.batch_size,
+        dtype=jnp.dtype(args.dtype),
+    )
+    options = SyncOptions(detector=args.detector)
+    return bench_pipeline(synthesizer, args.face, args.seconds, options)

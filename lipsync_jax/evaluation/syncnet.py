@@ -76,7 +76,11 @@ class SyncNet(nn.Module):
         """(N, 5, 224, 224, 3) RGB in [0, 255] -> (N, 512), before the last layers."""
         n, t, h, w, c = face.shape
         x = face.transpose(0, 2, 3, 1, 4).reshape(n, h, w, t * c)
-        pools = {0: ((3, 3), (2, 2), 0), 4: ((3, 3), (2, 2), 1), 14: ((3, 3), (2, 2), 0)}
+        pools = {
+            0: ((3, 3), (2, 2), 0),
+            4: ((3, 3), (2, 2), 1),
+            14: ((3, 3), (2, 2), 0),
+        }
         return _run_trunk(self.netcnnlip, x, pools, train)
 
 

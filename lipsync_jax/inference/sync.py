@@ -120,12 +120,12 @@ def sync(
     count = synthesizer.frame_count(samples, float(fps))
     if count == 0:
         raise AudioError(
-            f"{audio}: {samples / synthesizer.sample_rate:.2f} s of sound is too short; "
-            "the network needs at least 0.2 s"
+            f"{audio}: {samples / synthesizer.sample_rate:.2f} s of sound is too "
+            "short; the network needs at least 0.2 s"
         )
     transform = Transform() if reader.info.is_image else options.transform
     size = transform.size(reader.info.width, reader.info.height)
-    detector, reason = _detector(options, size)
+    detector, reason = find_faces(options, size)
     notes = [reason]
     if peak < QUIET:
         notes.append(f"{audio}: is silent throughout; the mouth will hardly move")
@@ -152,6 +152,8 @@ def sync(
                 pads=options.pads,
                 smoothing=options.smoothing,
                 speaker=options.speaker,
+                # The original looks at every frame, and so does its smoothing.
+                every=2 if options.smoothing == "gaussian" else 1,
             ),
             options.loop,
         )
@@ -165,7 +167,7 @@ def sync(
             if item.patch is None:
                 faceless.append(index)
                 if options.on_no_face == "error":
-                    raise FaceError(_no_face(face, index, fps))
+                    raise FaceError(_no_face(face, index, float(fps)))
             image = composite(item, options.blend)
             writer.write(image)
             if pictures is not None:
@@ -198,9 +200,15 @@ def _measure(audio: Path, sample_rate: int) -> tuple[int, float]:
     return samples, peak
 
 
-def _detector(
+def find_faces(
     options: SyncOptions, size: tuple[int, int]
 ) -> tuple[Detector | FixedBox, str]:
+    """The detector that the options ask for, and a note saying which and why.
+
+    Args:
+      options: `box`, `detector` and `landmarker` matter.
+      size: width and height of the frames.
+    """
     if options.box is not None:
         box = FixedBox(*options.box)
         box.within(size[1], size[0])  # wrong before anything is opened

@@ -123,9 +123,7 @@ def test_generator_over_time():
     )
     bgr = rgb(drawn).transpose(0, 4, 1, 2, 3)
     np.testing.assert_allclose(bgr[..., ::4, ::4], want["out5_sub"], atol=5e-6)
-    np.testing.assert_allclose(
-        bgr.mean((1, 3, 4)), want["out5_frame_mean"], atol=5e-6
-    )
+    np.testing.assert_allclose(bgr.mean((1, 3, 4)), want["out5_frame_mean"], atol=5e-6)
 
 
 def test_quality_discriminator():
@@ -136,9 +134,7 @@ def test_quality_discriminator():
     real = run(network, x)
     # The original merges time-major.
     np.testing.assert_allclose(real.T.reshape(-1, 1), want["out"], atol=1e-6)
-    np.testing.assert_allclose(
-        -np.log(real).mean(), want["perceptual_loss"], atol=1e-6
-    )
+    np.testing.assert_allclose(-np.log(real).mean(), want["perceptual_loss"], atol=1e-6)
     check_stages("disc_eval", network, want["stage_stats"], x)
 
 

@@ -1,0 +1,1 @@
+"""Sound: loading and resampling, and the features that the systems listen to."""

@@ -1,0 +1,1 @@
+"""Measurements behind `lipsync bench`; programs, not tests."""

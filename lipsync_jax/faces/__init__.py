@@ -1,0 +1,1 @@
+"""Faces in a video: find, follow, crop, paste back."""

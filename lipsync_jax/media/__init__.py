@@ -1,0 +1,1 @@
+"""Video, image and sound files: pixels and time stamps, nothing about faces."""
