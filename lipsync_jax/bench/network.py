@@ -1,7 +1,12 @@
 """Frames per second of a generator, and of the same layers in PyTorch."""
 
+import importlib.util
+import json
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from statistics import median
 from typing import Any
 
@@ -19,14 +24,14 @@ def bench_network(
 ) -> dict[str, Any]:
     """Measures the folded network with random weights on this machine.
 
-    With `compare_torch` both take turns, so a machine whose speed drifts changes
-    both; the ratio is of the medians.
+    With `compare_torch` both take turns, each in its own process, so that a machine
+    whose speed drifts changes both; the ratio is of the medians.
 
     Args:
       name: generator, key of `GENERATORS`.
       batch_size: frames per call.
       dtype: "float32" or "bfloat16" (PyTorch then runs float16 on a GPU).
-      rounds: timed calls of each.
+      rounds: turns of each, of three timed calls.
       compare_torch: also run PyTorch eager (channels_last).
 
     Raises:
@@ -35,17 +40,16 @@ def bench_network(
     if name not in GENERATORS:
         raise OptionError(f"no generator {name!r}; there are: {', '.join(GENERATORS)}")
     module = GENERATORS[name]
-    contestants = {"jax": _jax(module, batch_size, dtype)}
-    if compare_torch:
-        contestants["torch"] = _torch(module, batch_size, dtype)
-    seconds: dict[str, list[float]] = {key: [] for key in contestants}
-    for call in contestants.values():
-        call()
-    for _ in range(rounds):
-        for key, call in contestants.items():
-            start = time.perf_counter()
-            call()
-            seconds[key].append(time.perf_counter() - start)
+    seconds: dict[str, list[float]] = {"jax": []}
+    ours = _jax(module, batch_size, dtype)
+    with ExitStack() as stack:
+        if compare_torch:
+            theirs = stack.enter_context(_torch_process(name, batch_size, dtype))
+            seconds["torch"] = []
+        for _ in range(rounds):
+            seconds["jax"] += turn(ours)
+            if compare_torch:
+                seconds["torch"] += theirs()
     device = jax.devices()[0]
     result: dict[str, Any] = {
         "network": name,
@@ -63,7 +67,17 @@ def bench_network(
     return result
 
 
-def _inputs(module: Wav2Lip, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+def turn(call: Callable[[], None]) -> list[float]:
+    """Seconds of three calls, after one that warms the caches again."""
+    times = []
+    for _ in range(4):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return times[1:]
+
+
+def random_inputs(module: Wav2Lip, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     side = module.resolution
     return (
@@ -73,7 +87,7 @@ def _inputs(module: Wav2Lip, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _jax(module: Wav2Lip, batch_size: int, dtype: str) -> Callable[[], None]:
-    inputs = _inputs(module, batch_size)
+    inputs = random_inputs(module, batch_size)
     first = tuple(x[:1] for x in inputs)
     variables = jax.jit(module.init)(jax.random.key(0), *first)
     network = module.clone(folded=True, dtype=jnp.dtype(dtype))
@@ -82,35 +96,29 @@ def _jax(module: Wav2Lip, batch_size: int, dtype: str) -> Callable[[], None]:
     return lambda: compiled(*arguments).block_until_ready()
 
 
-def _torch(module: Wav2Lip, batch_size: int, dtype: str) -> Callable[[], None]:
-    try:
-        import torch
-
-        from lipsync_jax.bench.torch_network import TorchWav2Lip
-    except ImportError:
+@contextmanager
+def _torch_process(
+    name: str, batch_size: int, dtype: str
+) -> Iterator[Callable[[], list[float]]]:
+    """PyTorch in a process of its own, as its users run it; gives one turn a call."""
+    if name != "wav2lip":
+        raise OptionError("--compare torch knows the network wav2lip only")
+    if importlib.util.find_spec("torch") is None:
         raise OptionError(
             "--compare torch needs PyTorch: pip install 'lipsync_jax[test]'"
-        ) from None
-    if module != GENERATORS["wav2lip"]:
-        raise OptionError("--compare torch knows the network wav2lip only")
-    gpu = torch.cuda.is_available()
-    kind = torch.float16 if gpu and dtype == "bfloat16" else torch.float32
-    place = {"device": "cuda" if gpu else "cpu", "dtype": kind}
-    # channels_last is PyTorch's fastest layout on tensor cores; on CPUs the
-    # published layout is, so each gets its best.
-    layout = torch.channels_last if gpu else torch.contiguous_format
-    network = TorchWav2Lip(module).to(**place).to(memory_format=layout)
-    mel, face = (
-        torch.from_numpy(x.transpose(0, 3, 1, 2).copy())
-        .to(**place)
-        .contiguous(memory_format=layout)
-        for x in _inputs(module, batch_size)
-    )
+        )
+    command = [sys.executable, "-m", "lipsync_jax.bench.torch_network"]
+    with subprocess.Popen(
+        [*command, str(batch_size), dtype],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
 
-    def call() -> None:
-        with torch.inference_mode():
-            network(mel, face)
-        if gpu:
-            torch.cuda.synchronize()
+        def run_turn() -> list[float]:
+            process.stdin.write("\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
 
-    return call
+        yield run_turn
+        process.stdin.close()

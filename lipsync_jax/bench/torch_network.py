@@ -1,12 +1,17 @@
 """The generator's layers in plain PyTorch, as a speed baseline only.
 
 Built from the same table rows, with batch norm as a layer of its own, the way the
-published programs run it. Needs the `test` extra.
+published programs run it. Needs the `test` extra. As a program it runs one turn of
+timed calls for each line it reads and prints the seconds.
 """
+
+import json
+import sys
 
 import torch
 from torch import nn
 
+from lipsync_jax.bench.network import random_inputs, turn
 from lipsync_jax.nn.blocks import Conv, Rows
 from lipsync_jax.systems.wav2lip.model import Wav2Lip
 
@@ -74,3 +79,33 @@ class TorchWav2Lip(nn.Module):
 def _sequence(channels: int, rows: Rows) -> nn.Sequential:
     inputs = [channels, *[row.features for row in rows[:-1]]]
     return nn.Sequential(*[Block(c, row) for c, row in zip(inputs, rows, strict=True)])
+
+
+def main(batch_size: int, dtype: str) -> None:
+    """Answers each line of standard input with a JSON list of seconds."""
+    gpu = torch.cuda.is_available()
+    kind = torch.float16 if gpu and dtype == "bfloat16" else torch.float32
+    place = {"device": "cuda" if gpu else "cpu", "dtype": kind}
+    # Each gets its faster layout: channels_last on tensor cores, the default on CPUs.
+    layout = torch.channels_last if gpu else torch.contiguous_format
+    tables = Wav2Lip()
+    network = TorchWav2Lip(tables).to(**place).to(memory_format=layout)
+    mel, face = (
+        torch.from_numpy(x.transpose(0, 3, 1, 2).copy())
+        .to(**place)
+        .contiguous(memory_format=layout)
+        for x in random_inputs(tables, batch_size)
+    )
+
+    def call() -> None:
+        with torch.inference_mode():
+            network(mel, face)
+        if gpu:
+            torch.cuda.synchronize()
+
+    for _ in sys.stdin:
+        print(json.dumps(turn(call)), flush=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--network", default="wav2lip", help="generator to measure, random weights")
     add("--batch_size", type=int, default=16, help="frames per network call")
     add("--dtype", choices=("float32", "bfloat16"), default="float32", help="-")
-    add("--rounds", type=int, default=10, help="timed network calls")
+    add("--rounds", type=int, default=5, help="turns of three timed network calls")
     add("--compare", choices=("torch",), help="measure PyTorch in the same run")
     add("--face", type=Path, help="video for the pipeline; default: drawn, 1920x1080")
     add("--seconds", type=float, default=6.0, help="length of the drawn clip")
@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measures and prints."""
-    from lipsync_jax.cli.setup_jax import use_compilation_cache
+    from lipsync_jax.cli.setup_jax import prepare
 
-    use_compilation_cache()
+    prepare()
     result: dict = {}
     if args.part != "pipeline":
         from lipsync_jax.bench.network import bench_network

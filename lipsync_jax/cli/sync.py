@@ -104,12 +104,12 @@ def run(args: argparse.Namespace) -> int:
     """Runs one job or a list; prints the path of each video written."""
     _check(args)
 
-    from lipsync_jax.cli.setup_jax import use_compilation_cache
+    from lipsync_jax.cli.setup_jax import prepare
     from lipsync_jax.inference.jobs import Job, read_jobs, run_jobs
 
     jobs = read_jobs(args.jobs) if args.jobs else None
     options = _options(args)
-    use_compilation_cache()
+    prepare()
     synthesizer = load_synthesizer(args.model, args.batch_size, args.dtype, args.round)
 
     def work(job: Job) -> None:

@@ -179,21 +179,7 @@ class _Convolution(nn.Module):
         x = x.astype(self.dtype)
         padding = row.kernel // 2 if row.padding is None else row.padding
         if row.transposed:
-
-            def transposed(x: jax.Array, kernel: jax.Array) -> jax.Array:
-                return conv_transpose(x, kernel, row.stride, padding, size)
-
-            if (
-                self.inference
-                and size == (2 * x.shape[1], 2 * x.shape[2])
-                and cpu_conv.suits_phases(x, kernel, row.stride, padding)
-            ):
-                fast = cpu_conv.transpose_by_phases
-                return (
-                    platform_dependent(x, kernel, cpu=fast, default=transposed) + bias
-                )
-            return transposed(x, kernel) + bias
-
+            return conv_transpose(x, kernel, row.stride, padding, size) + bias
         stride = (row.stride,) * 2 if isinstance(row.stride, int) else row.stride
 
         def direct(x: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -1,20 +1,17 @@
-"""Faster float32 convolutions for CPUs, used by the folded inference form.
+"""A faster float32 convolution for CPUs, used by the folded inference form.
 
 XLA's CPU convolution runs near the cores' peak, so only fewer multiplications
 help: Winograd's F(4x4, 3x3) (Lavin & Gray, "Fast algorithms for convolutional
 neural networks", 2016) needs a quarter of them, with rounding errors around 1e-5
-of the largest output. A transposed convolution is cut into its four phases.
-Both run over a few images at a time, so that intermediates stay in the cache.
-Accelerators have such kernels in their own libraries and keep XLA's.
+of the largest output. It works on a few images at a time, so that intermediates
+stay in the cache. Accelerators have such kernels in their own libraries.
 """
-
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-_CACHE = 2**21  # floats of one intermediate that the last-level cache holds well
+_CHUNK = 2**23  # floats of the transformed input at a time (measured)
 
 # Interpolation points 0, 1, -1, 2, -2 and infinity.
 _KERNEL_TRANSFORM = np.array(
@@ -36,7 +33,7 @@ def suits_winograd(x: jax.Array, kernel: jax.Array) -> bool:
         kernel.shape[:2] == (3, 3)
         and x.dtype == jnp.float32
         and h % 4 == w % 4 == 0
-        and h >= 24
+        and h >= 12
         and channels >= 32
     )
 
@@ -51,8 +48,15 @@ def winograd(x: jax.Array, kernel: jax.Array) -> jax.Array:
     g = _KERNEL_TRANSFORM.astype(np.float32)
     transformed = jnp.einsum("ai,bj,ijco->abco", g, g, kernel, precision="highest")
     transformed = transformed.reshape(36, *kernel.shape[2:])
+
+    n = x.shape[0]
     floats = 9 * x[0].size // 4  # of the transformed input, per image
-    return _over_chunks(lambda part: _winograd(part, transformed), x, floats)
+    chunk = max(1, min(n, _CHUNK // floats))
+    while n % chunk:
+        chunk -= 1
+    parts = x.reshape(n // chunk, chunk, *x.shape[1:])
+    y = jax.lax.map(lambda part: _winograd(part, transformed), parts)
+    return y.reshape(n, *y.shape[2:])
 
 
 def _winograd(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -102,58 +106,3 @@ def _transform_output(m: list[jax.Array]) -> list[jax.Array]:
         sum1 + 4 * sum2,
         difference1 + 8 * difference2 + m[5],
     ]
-
-
-def suits_phases(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> bool:
-    """Whether `transpose_by_phases` takes these shapes and is the faster way."""
-    return (
-        kernel.shape[:2] == (3, 3) and (stride, padding) == (2, 1) and x.shape[1] >= 24
-    )
-
-
-def transpose_by_phases(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """3x3 transposed convolution, stride 2, padding 1, output padding 1.
-
-    Args:
-      x: (N, H, W, C).
-      kernel: (3, 3, C, features), flipped as in `lipsync_jax.nn.blocks`.
-
-    Returns:
-      (N, 2H, 2W, features).
-    """
-    floats = 4 * x.shape[1] * x.shape[2] * kernel.shape[-1]
-    return _over_chunks(lambda part: _phases(part, kernel), x, floats)
-
-
-def _phases(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    n, h, w, _ = x.shape
-    padded = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))
-
-    def phase(row: int, column: int) -> jax.Array:
-        """Output rows of one parity see the middle kernel row, the others two."""
-        taps = [kernel[1:2], kernel[0::2]][row]
-        taps = [taps[:, 1:2], taps[:, 0::2]][column]
-        return jax.lax.conv_general_dilated(
-            padded[:, : h + row, : w + column],
-            taps,
-            (1, 1),
-            "VALID",
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
-
-    grid = [jnp.stack([phase(row, 0), phase(row, 1)], axis=3) for row in (0, 1)]
-    return jnp.stack(grid, axis=2).reshape(n, 2 * h, 2 * w, -1)
-
-
-def _over_chunks(
-    function: Callable[[jax.Array], jax.Array], x: jax.Array, floats: int
-) -> jax.Array:
-    """Applies `function` to as many images at a time as fit the cache."""
-    n = x.shape[0]
-    chunk = max(
-        k for k in range(1, n + 1) if (n % k == 0 and k * floats <= _CACHE) or k == 1
-    )
-    if chunk == n:
-        return function(x)
-    y = jax.lax.map(function, x.reshape(n // chunk, chunk, *x.shape[1:]))
-    return y.reshape(n, *y.shape[2:])
