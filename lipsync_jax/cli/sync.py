@@ -84,6 +84,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="soft mask around the lower face, or the original's rectangle",
     )
     add("--crf", type=int, default=18, help="H.264 quality, 0 best to 51 smallest")
+    add(
+        "--preset",
+        choices=("ultrafast", "superfast", "veryfast", "medium", "slow"),
+        default="ultrafast",
+        help="x264: slower ones make smaller files",
+    )
     add("--lossless", action="store_true", help="exact pixels (few players show them)")
     add("--frames_out", type=Path, help="also write the frames as PNG into this folder")
 
@@ -172,6 +178,7 @@ def _options(args: argparse.Namespace):
         "loop",
         "mel_shift",
         "crf",
+        "preset",
         "lossless",
         "frames_out",
     ]

@@ -46,6 +46,7 @@ class SyncOptions:
       loop: "restart" or "pingpong" when the speech is longer than the video.
       mel_shift: frames by which the speech windows are moved.
       crf: x264 quality.
+      preset: x264's trade of speed for file size.
       lossless: exact pixels instead.
       frames_out: folder for the output frames as PNG files.
     """
@@ -64,6 +65,7 @@ class SyncOptions:
     loop: str = "restart"
     mel_shift: int = 0
     crf: int = 18
+    preset: str = "ultrafast"
     lossless: bool = False
     frames_out: Path | None = None
 
@@ -136,7 +138,13 @@ def sync(
             stack.enter_context(closing(detector))
         writer = stack.enter_context(
             VideoWriter(
-                out, *size, fps, audio=audio, crf=options.crf, lossless=options.lossless
+                out,
+                *size,
+                fps,
+                audio=audio,
+                crf=options.crf,
+                preset=options.preset,
+                lossless=options.lossless,
             )
         )
         pictures = FrameFolder(options.frames_out) if options.frames_out else None

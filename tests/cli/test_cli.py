@@ -55,7 +55,7 @@ def test_fetch_lists(tmp_path, monkeypatch, capsys):
 
 
 def test_info_on_media(tmp_path, capsys):
-    video, speech = write_clip(tmp_path, 1.0, 64, 48)
+    video, _ = write_clip(tmp_path, 1.0, 64, 48)
     assert main(["info", str(video), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["kind"], facts["size"], facts["fps"]) == ("video", "64x48", "25")

@@ -221,3 +221,25 @@ def test_help_needs_no_heavy_library():
         "sys.exit(bool({'jax', 'cv2', 'av', 'mediapipe', 'numpy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.slow
+def test_peak_memory_is_that_of_a_short_clip(model, tmp_path):
+    """A whole run in its own process: ten times the length, the same memory."""
+    program = (
+        "import resource, sys; from lipsync_jax.cli.main import main\n"
+        "code = main(sys.argv[1:])\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "sys.exit(code)"
+    )
+    peak = []
+    for seconds in (12, 120):
+        folder = tmp_path / str(seconds)
+        folder.mkdir()
+        video, speech = write_clip(folder, seconds, 640, 360)
+        args = ["sync", "--model", str(model), "--face", str(video)]
+        args += ["--audio", str(speech), "--out", str(folder / "out.mp4")]
+        command = [sys.executable, "-c", program, *args, "--detector", "haar"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        peak.append(int(done.stdout.split()[-1]))
+    assert peak[1] < 1.1 * peak[0]
