@@ -83,6 +83,7 @@ def fetch(name: str, source: Path | None = None) -> Path:
     asset = ASSETS[name]
     path = cache_dir() / asset.file
     if source is None:
+        pooch.get_logger().setLevel("WARNING")
         try:
             pooch.retrieve(
                 asset.url,
