@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from lipsync_jax.media.writer import VideoWriter
+from lipsync_jax.opencv import cv2
 
 SAMPLE_RATE = 16000
 FPS = 25

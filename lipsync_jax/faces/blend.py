@@ -3,7 +3,7 @@
 import numpy as np
 
 from lipsync_jax.faces.face import FaceRegion
-from lipsync_jax.faces.opencv import cv2
+from lipsync_jax.opencv import cv2
 
 SIDE = 96  # pixels; masks are drawn this small, then enlarged
 # Shares of the box's side.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lipsync_jax.faces.opencv import cv2
+from lipsync_jax.opencv import cv2
 
 
 def padded_box(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lipsync_jax.faces.opencv import cv2
+from lipsync_jax.opencv import cv2
 
 SIDE = 24  # pixels of a thumbnail
 # Neighbouring frames of the test clips correlate at 0.95 or more, frames of

@@ -6,7 +6,7 @@ import numpy as np
 
 from lipsync_jax.errors import EnvironmentProblem
 from lipsync_jax.faces.face import Face, around, distinct
-from lipsync_jax.faces.opencv import cv2
+from lipsync_jax.opencv import cv2
 
 # Of the three frontal cascades the one without a false face on the test clips.
 CASCADE = "haarcascade_frontalface_alt2.xml"

@@ -22,7 +22,7 @@ import numpy as np
 from lipsync_jax.errors import AssetError
 from lipsync_jax.faces.face import Face, around, distinct
 from lipsync_jax.faces.landmarks import face_box
-from lipsync_jax.faces.opencv import cannot_load, cv2
+from lipsync_jax.opencv import cannot_load, cv2
 
 # The bundle also holds blendshapes: unused here, yet 10 % of the time when present.
 MODELS = (

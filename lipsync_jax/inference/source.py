@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-import cv2
 import numpy as np
 
 from lipsync_jax.errors import OptionError
 from lipsync_jax.faces.face import FaceRegion
 from lipsync_jax.faces.track import TrackedFrame
 from lipsync_jax.media.reader import VideoReader
+from lipsync_jax.opencv import cv2
 
 _BLOCK = 32  # frames held when a clip is played backwards
 

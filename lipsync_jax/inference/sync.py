@@ -160,8 +160,8 @@ def sync(
                 pads=options.pads,
                 smoothing=options.smoothing,
                 speaker=options.speaker,
-                # The original looks at every frame, and so does its smoothing.
-                every=2 if options.smoothing == "gaussian" else 1,
+                # The original looks at every frame, so its smoothing must, too.
+                every=3 if options.smoothing == "gaussian" else 1,
             ),
             options.loop,
         )

@@ -9,9 +9,10 @@ untouched pixels survives a decode and an encode unchanged.
 import functools
 
 import av
-import cv2
 import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc, VideoReformatter
+
+from lipsync_jax.opencv import cv2
 
 # Code points of ITU-T H.273 (FFmpeg's AVCOL_SPC_*).
 RGB, BT709, BT601 = 0, 1, 6

@@ -5,10 +5,10 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from lipsync_jax.errors import MediaError, OutputError
+from lipsync_jax.opencv import cv2
 
 
 def is_image(path: Path | str) -> bool:

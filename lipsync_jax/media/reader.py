@@ -8,7 +8,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 from av.sidedata.sidedata import Type
 
@@ -24,6 +23,7 @@ from lipsync_jax.media.container import (
     video_stream,
 )
 from lipsync_jax.media.images import is_image, read_image
+from lipsync_jax.opencv import cv2
 
 IMAGE_RATE = Fraction(25)
 

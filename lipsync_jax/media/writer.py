@@ -9,13 +9,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc
 
 from lipsync_jax.errors import OutputError
 from lipsync_jax.media.color import RGB, YUV420Converter, usual_matrix
 from lipsync_jax.media.sound import SoundReader
+from lipsync_jax.opencv import cv2
 
 # AAC's rates up to 48 kHz; other sound is resampled to that.
 _AAC_RATES = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000}

@@ -109,3 +109,39 @@ def test_no_path_of_a_machine_in_the_project():
         for path in (root / folder).rglob("*"):
             if path.suffix in (".py", ".sh", ".md") and path != Path(__file__):
                 assert not pattern.search(path.read_text("utf-8")), path
+
+
+@pytest.mark.parametrize("command", ["sync", "info"])
+def test_slim_system_is_told_which_packages_it_lacks(command, tmp_path):
+    """Without libGL, `import cv2` fails: one line says what to install."""
+    import subprocess
+    import sys
+
+    clip = tmp_path / "x.mp4"
+    clip.write_bytes(b"x")
+    arguments = {
+        "info": ["info", str(clip)],
+        "sync": [
+            "sync",
+            "--model",
+            "m",
+            "--face",
+            "a",
+            "--audio",
+            "b",
+            "--out",
+            "c.mp4",
+        ],
+    }
+    program = (
+        "import sys; sys.modules['cv2'] = None\n"
+        "from lipsync_jax.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments[command]],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "apt-get install libgl1" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -1,6 +1,6 @@
 """OpenCV, or one sentence about what a bare system lacks to load it.
 
-The other files of this package take `cv2` from here.
+Every other file takes `cv2` from here.
 """
 
 from lipsync_jax.errors import EnvironmentProblem
