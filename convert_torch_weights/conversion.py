@@ -187,6 +187,12 @@ def _map(found: Mapping[str, np.ndarray], network: str, module: nn.Module) -> di
         and _mapped_shape(expected[name][0], value.shape) != expected[name][1]
     ]
     if missing or unexpected or wrong:
+        other, fit = _closest(found)
+        if fit > 0.5 and other != network:
+            raise CheckpointError(
+                f"not a {network} checkpoint: it looks like {other}; convert it with "
+                f"--network {other}"
+            )
         problems = "; ".join(
             f"{len(names)} {kind}: {', '.join(names)}"
             for kind, names in (
@@ -196,9 +202,7 @@ def _map(found: Mapping[str, np.ndarray], network: str, module: nn.Module) -> di
             )
             if names
         )
-        other, fit = _closest(found)
-        hint = f" (it looks like {other})" if fit > 0.5 and other != network else ""
-        raise CheckpointError(f"not a {network} checkpoint{hint}: {problems}")
+        raise CheckpointError(f"not a {network} checkpoint: {problems}")
 
     flat = {}
     for name, (where, _) in expected.items():

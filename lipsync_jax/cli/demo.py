@@ -35,7 +35,9 @@ def run(args: argparse.Namespace) -> int:
     command += ["--audio", str(speech), "--out", str(args.out / "synced.mp4")]
     _say(f"4/4 lipsync {' '.join(command)}")
     code = main(command)
-    _say("The weights are random: expect a smear for a mouth. The chain is the point.")
+    _say(
+        "The weights are random, so the mouth is a grey patch. The chain is the point."
+    )
     return code
 
 
