@@ -16,12 +16,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--network", default="wav2lip", help="generator to measure, random weights")
     add("--batch_size", type=int, default=16, help="frames per network call")
-    add("--dtype", choices=("float32", "bfloat16"), default="float32", help="-")
+    add(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="arithmetic; PyTorch on a GPU answers bfloat16 with float16",
+    )
     add("--rounds", type=int, default=5, help="turns of three timed network calls")
     add("--compare", choices=("torch",), help="measure PyTorch in the same run")
     add("--face", type=Path, help="video for the pipeline; default: drawn, 1920x1080")
     add("--seconds", type=float, default=6.0, help="length of the drawn clip")
-    add("--detector", choices=("auto", "mediapipe", "haar"), default="auto", help="-")
+    add(
+        "--detector",
+        choices=("auto", "mediapipe", "haar"),
+        default="auto",
+        help="as for lipsync sync",
+    )
     add("--json", action="store_true", help="print JSON")
 
 

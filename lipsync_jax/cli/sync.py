@@ -18,7 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     faces = parser.add_argument_group("faces")
     add = faces.add_argument
-    add("--detector", choices=("auto", "mediapipe", "haar"), default="auto", help="-")
+    add(
+        "--detector",
+        choices=("auto", "mediapipe", "haar"),
+        default="auto",
+        help="MediaPipe is more precise, Haar needs no download; auto prefers the first",
+    )
     add("--landmarker", type=Path, help="face_landmarker.task to use")
     add(
         "--speaker",
@@ -96,7 +101,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     network = parser.add_argument_group("network")
     add = network.add_argument
     add("--batch_size", type=int, default=16, help="faces per network call")
-    add("--dtype", choices=("float32", "bfloat16"), default="float32", help="-")
+    add(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="arithmetic; bfloat16 is for GPUs and TPUs",
+    )
     add("--round", action="store_true", help="round pixels; the original truncates")
     add(
         "--mel_shift",
