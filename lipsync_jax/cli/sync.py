@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--detector",
         choices=("auto", "mediapipe", "haar"),
         default="auto",
-        help="MediaPipe is more precise, Haar needs no download; auto prefers the first",
+        help="MediaPipe is more precise, Haar needs no download",
     )
     add("--landmarker", type=Path, help="face_landmarker.task to use")
     add(
