@@ -15,7 +15,7 @@ set_up_environment() {
         echo "setting up $venv (a few minutes the first time)" >&2
         "$python" -m venv "$venv"
         "$venv/bin/python" -m pip install --quiet --upgrade pip
-        "$venv/bin/python" -m pip install --quiet --editable ".${extra:+[$extra]}"
+        "$venv/bin/python" -m pip install -qq --editable ".${extra:+[$extra]}"
         touch "$stamp"
     fi
     export PATH="$PWD/$venv/bin:$PATH"

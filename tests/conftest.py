@@ -12,6 +12,12 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Keeps the user's cache folder out of the tests."""
+    os.environ["LIPSYNC_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 def _material(variable: str, folder: str) -> Path:
     path = Path(os.environ.get(variable, ROOT.parent / "shared" / folder))
     if not path.is_dir():
