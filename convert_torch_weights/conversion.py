@@ -13,6 +13,7 @@ from flax.traverse_util import unflatten_dict
 from convert_torch_weights.names import bgr_to_rgb, from_torch, torch_name
 from convert_torch_weights.readers import read_checkpoint
 from lipsync_jax import __version__, models_io
+from lipsync_jax.checksum import sha256
 from lipsync_jax.errors import CheckpointError
 
 LICENCE_NOTE = (
@@ -89,7 +90,7 @@ def convert(
         raise CheckpointError(f"{path}: {error}") from None
     provenance = {
         "source": path.name,
-        "source_sha256": models_io.sha256(path),
+        "source_sha256": sha256(path),
         "container": checkpoint.container,
         "converter": __version__,
         "training": checkpoint.extra,

@@ -6,8 +6,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from lipsync_jax.checksum import sha256
 from lipsync_jax.errors import AssetError
-from lipsync_jax.models_io import sha256
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ model.json            what it is, where it came from, under which terms
 weights.safetensors   float32 arrays named by their path in the variables
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -21,6 +20,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from lipsync_jax.checksum import sha256
 from lipsync_jax.errors import ModelError, OutputError
 from lipsync_jax.evaluation.syncnet import SyncNet
 from lipsync_jax.systems import NETWORKS as SYSTEM_NETWORKS
@@ -72,19 +72,8 @@ def build(network: str, arguments: Mapping[str, Any] | None = None) -> nn.Module
 
 
 def example_inputs(module: nn.Module, batch: int = 1) -> tuple[np.ndarray, ...]:
-    """Zero inputs with the shapes a module is called with, float32."""
-
-    def zeros(*shape: int) -> np.ndarray:
-        return np.zeros((batch, *shape), np.float32)
-
-    if isinstance(module, SyncNet):
-        return zeros(13, 20, 1), zeros(5, 224, 224, 3)
-    side = module.resolution
-    if not hasattr(module, "audio"):
-        return (zeros(1, side, side, 3),)
-    if hasattr(module, "decoder"):
-        return zeros(80, 16, 1), zeros(side, side, 6)
-    return zeros(80, 16, 1), zeros(side // 2, side, 15)
+    """Zero inputs of the shapes a module says it takes, float32."""
+    return tuple(np.zeros((batch, *shape), np.float32) for shape in module.input_shapes)
 
 
 def shapes(module: nn.Module) -> dict[tuple[str, ...], tuple[int, ...]]:
@@ -235,9 +224,3 @@ def describe(folder: str | os.PathLike) -> dict[str, Any]:
 
 def _is_empty_folder(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

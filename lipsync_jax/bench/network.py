@@ -32,7 +32,7 @@ def bench_network(
       batch_size: frames per call.
       dtype: "float32" or "bfloat16" (PyTorch then runs float16 on a GPU).
       rounds: turns of each, of three timed calls.
-      compare_torch: also run PyTorch eager (channels_last).
+      compare_torch: also run PyTorch eager, in the memory layout it is faster in.
 
     Raises:
       OptionError: unknown generator, or PyTorch is wanted and not installed.

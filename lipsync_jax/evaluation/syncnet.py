@@ -22,6 +22,11 @@ class SyncNet(nn.Module):
 
     dtype: Any = jnp.float32
 
+    @property
+    def input_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the inputs of a call, without the batch."""
+        return (13, 20, 1), (5, 224, 224, 3)
+
     def setup(self) -> None:
         self.netcnnaud = self._trunk(
             {0: (64, 3, 1), 4: (192, 3, 1), 8: (384, 3, 1), 11: (256, 3, 1)}

@@ -108,6 +108,11 @@ class Expert(nn.Module):
     folded: bool = False
     dtype: Any = jnp.float32
 
+    @property
+    def input_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the inputs of a call, without the batch."""
+        return (80, 16, 1), (self.resolution // 2, self.resolution, 15)
+
     @nn.compact
     def __call__(
         self, mel: jax.Array, face: jax.Array, train: bool = False

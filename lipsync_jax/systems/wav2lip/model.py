@@ -82,6 +82,11 @@ class Wav2Lip(nn.Module):
     folded: bool = False
     dtype: Any = jnp.float32
 
+    @property
+    def input_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the inputs of a call, without the batch."""
+        return (80, 16, 1), (self.resolution, self.resolution, 6)
+
     @nn.compact
     def __call__(
         self, mel: jax.Array, face: jax.Array, train: bool = False
@@ -189,6 +194,11 @@ class QualityDiscriminator(nn.Module):
     width: float = 1.0
     dtype: Any = jnp.float32
 
+    @property
+    def input_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the inputs of a call, without the batch."""
+        return ((1, self.resolution, self.resolution, 3),)
+
     @nn.compact
     def __call__(self, face: jax.Array, train: bool = False) -> jax.Array:
         """(B, T, S, S, 3) RGB in [0, 1] -> probability "real", (B, T), float32."""
@@ -212,6 +222,11 @@ class PatchDiscriminator(nn.Module):
     features: tuple[int, ...] = (64, 128, 256, 512)
     resolution: int = 96
     dtype: Any = jnp.float32
+
+    @property
+    def input_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the inputs of a call, without the batch."""
+        return ((1, self.resolution, self.resolution, 3),)
 
     @nn.compact
     def __call__(self, face: jax.Array, train: bool = False) -> jax.Array:
