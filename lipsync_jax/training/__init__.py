@@ -1,0 +1,1 @@
+"""The one trainer: it drives any system's Task and knows none by name."""
