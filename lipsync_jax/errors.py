@@ -23,6 +23,10 @@ class FaceError(LipSyncError):
     """No usable face, or a box outside the frame."""
 
 
+class DataError(LipSyncError):
+    """A dataset that is missing, incomplete, damaged or of other settings."""
+
+
 class CheckpointError(LipSyncError):
     """A published checkpoint that cannot be converted."""
 
@@ -45,3 +49,19 @@ class OptionError(LipSyncError):
 
 class EnvironmentProblem(LipSyncError):
     """A library of the operating system is missing."""
+
+
+class ConfigError(LipSyncError):
+    """A training configuration that cannot be run."""
+
+
+class TrainingError(LipSyncError):
+    """A training run that cannot go on."""
+
+
+class Preempted(LipSyncError):
+    """A training run that was told to stop, and saved. The exit code is a signal's."""
+
+    def __init__(self, message: str, exit_code: int):
+        super().__init__(message)
+        self.exit_code = exit_code

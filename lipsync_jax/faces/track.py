@@ -34,12 +34,14 @@ class TrackedFrame:
             as it is.
         landmarks: (478, 2) float32, MediaPipe's mesh in frame pixels, not smoothed,
             interpolated where the frame was not looked at; or None.
+        track: counts the faces followed so far; equal numbers are one face.
     """
 
     index: int
     image: np.ndarray
     face: FaceRegion | None
     landmarks: np.ndarray | None
+    track: int = 0
 
 
 def track(
@@ -153,7 +155,7 @@ def _smooth(sights: Iterable[Sight], smoothing: str) -> Iterator[TrackedFrame]:
 
     for name, run in groupby(sights, stretch):
         if name is None:
-            yield from (TrackedFrame(s.index, s.image, None, None) for s in run)
+            yield from (TrackedFrame(s.index, s.image, None, None, s.track) for s in run)
             continue
         waiting: deque[Sight] = deque()
         for box in SMOOTHERS[smoothing](_boxes(run, waiting)):
@@ -171,4 +173,4 @@ def _tracked(sight: Sight, box: np.ndarray) -> TrackedFrame:
     landmarks = sight.face.landmarks
     outline = None if landmarks is None else landmarks[list(LOWER_FACE)]
     region = FaceRegion(np.rint(box).astype(np.int32), outline)
-    return TrackedFrame(sight.index, sight.image, region, landmarks)
+    return TrackedFrame(sight.index, sight.image, region, landmarks, sight.track)
