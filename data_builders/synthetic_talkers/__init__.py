@@ -1,0 +1,1 @@
+"""The embedded default dataset: synthetic speech and drawn faces, no download."""

@@ -1,0 +1,94 @@
+"""One clip record of a synthetic talker."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from data_builders.synthetic_talkers.motion import smooth_noise
+from data_builders.synthetic_talkers.talker import Speaker, film, talk
+from lipsync_jax.data.schema import FPS, LANDMARKS, Clip
+from lipsync_jax.opencv import cv2
+
+SPLITS = ("train", "validation", "test")
+
+_FRAME = 1.6  # side of the frames a crop is cut from, in sides of the crop
+_JPEG_QUALITY = 95
+
+# What a random choice is for; the first number of its seed. The tuples are all of one
+# length, because NumPy takes (1, 2) and (1, 2, 0) for the same seed.
+_PERSON, _SPEECH, _FILM, _DETECTOR = range(4)
+
+
+@dataclass(frozen=True)
+class ClipRecipe:
+    """All that a clip is made from.
+
+    Attributes:
+      seed: of the dataset.
+      split: one of `SPLITS`.
+      speaker: number of the person in the split.
+      number: of the clip among the person's.
+      seconds: length.
+      size: height and width of the crops in pixels.
+    """
+
+    seed: int
+    split: str
+    speaker: int
+    number: int
+    seconds: float
+    size: int
+
+
+def make_clip(recipe: ClipRecipe) -> Clip:
+    """Draws and speaks a clip; a function of the recipe alone."""
+    split = SPLITS.index(recipe.split)
+    of_person = (recipe.seed, split, recipe.speaker)
+    of_clip = (*of_person, recipe.number)
+    person = Speaker.random((_PERSON, *of_person, 0))
+    speech = talk(person.voice, (_SPEECH, *of_clip), recipe.seconds)
+    side = round(_FRAME * recipe.size)
+    shots = film(person.look, speech.mouth, (_FILM, *of_clip), side, side)
+    count = len(speech.mouth)
+    errors = _detector_errors((_DETECTOR, *of_clip), count)
+    frames, boxes = [], []
+    for shot, error in zip(shots, errors, strict=True):
+        box = _detect(shot.box, error, side)
+        frames.append(_jpeg(shot.image, box, recipe.size))
+        boxes.append(box)
+    name = f"{recipe.split}_{recipe.speaker:04d}"
+    return Clip(
+        id=f"{name}_{recipe.number:03d}",
+        frames=frames,
+        box=np.array(boxes, np.float32),
+        landmarks=np.zeros((0, LANDMARKS, 2), np.float32),
+        valid=np.ones(count, bool),
+        fps=FPS,
+        audio=speech.audio,
+        speaker=name,
+        text=speech.text,
+        source="synthetic",
+        mouth=speech.mouth,
+    )
+
+
+def _detector_errors(seed: tuple[int, ...], count: int) -> np.ndarray:
+    """Errors (T, 4) of the box's edges, as shares of its size: as smoothed boxes."""
+    rng = np.random.default_rng(seed)
+    bias = 0.015 * rng.standard_normal(4)
+    drift = [smooth_noise(rng, count, 5) for _ in range(4)]
+    return bias + 0.006 * np.stack(drift, axis=1)
+
+
+def _detect(box: np.ndarray, error: np.ndarray, side: int) -> np.ndarray:
+    """The box in whole pixels inside the frame."""
+    size = np.tile(box[2:] - box[:2], 2)
+    return np.clip(np.rint(box + error * size), 0, side).astype(np.int64)
+
+
+def _jpeg(image: np.ndarray, box: np.ndarray, size: int) -> bytes:
+    x1, y1, x2, y2 = box
+    face = cv2.resize(image[y1:y2, x1:x2], (size, size), interpolation=cv2.INTER_AREA)
+    face = cv2.cvtColor(face, cv2.COLOR_RGB2BGR)
+    quality = (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY)
+    return cv2.imencode(".jpg", face, quality)[1].tobytes()
