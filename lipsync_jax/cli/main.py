@@ -5,11 +5,12 @@ import os
 import sys
 
 from lipsync_jax import __version__
-from lipsync_jax.cli import bench, convert, demo, fetch, info, sync
+from lipsync_jax.cli import bench, convert, demo, fetch, info, sync, train
 from lipsync_jax.errors import LipSyncError
 
 COMMANDS = {
     "sync": sync,
+    "train": train,
     "convert": convert,
     "info": info,
     "fetch": fetch,
@@ -49,9 +50,16 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs a subcommand; returns the exit code.
 
-    0 is success, 2 a mistake in the input (one line on stderr), 130 an interrupt.
+    0 is success, 2 a mistake in the input (one line on stderr), 130 an interrupt,
+    143 a training run that SIGTERM ended, saved.
     """
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args, unknown = parser.parse_known_args(argv)
+    # Keys of an experiment's configuration are known only when it is read.
+    prefix = getattr(COMMANDS[args.command], "OVERRIDES", None)
+    args.overrides = [word for word in unknown if prefix and word.startswith(prefix)]
+    if wrong := [word for word in unknown if word not in args.overrides]:
+        parser.error(f"unrecognized arguments: {' '.join(wrong)}")
     try:
         return COMMANDS[args.command].run(args) or 0
     except LipSyncError as error:
