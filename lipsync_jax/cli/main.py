@@ -5,11 +5,12 @@ import os
 import sys
 
 from lipsync_jax import __version__
-from lipsync_jax.cli import bench, convert, demo, fetch, info, sync, train
+from lipsync_jax.cli import bench, build, convert, demo, fetch, info, sync, train
 from lipsync_jax.errors import LipSyncError
 
 COMMANDS = {
     "sync": sync,
+    "build": build,
     "train": train,
     "convert": convert,
     "info": info,

@@ -1,0 +1,1 @@
+"""LRS2-BBC: sentences from British television."""

@@ -1,0 +1,1 @@
+"""LRW: single words from British television."""
