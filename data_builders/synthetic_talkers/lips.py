@@ -2,21 +2,21 @@
 
 import numpy as np
 
-from data_builders.synthetic_talkers.canvas import Canvas, Colour, mix, ribbon, shade
+from data_builders.synthetic_talkers.canvas import Canvas, Colour, ribbon, shade
 from data_builders.synthetic_talkers.look import Look
 
 GAPE = 0.52  # height of a fully open mouth, in half face widths
 JAW_DROP = 0.18  # of the chin, at a fully open mouth
 
-_CAVITY: Colour = (46, 14, 18)
+_CAVITY: Colour = (34, 16, 20)
 _TEETH: Colour = (242, 238, 228)
-_TONGUE: Colour = (176, 72, 78)
-_GLOSS: Colour = (255, 240, 235)
+_TONGUE: Colour = (122, 60, 82)
 _DEPTH = 0.12  # how far the mouth stands out of the face
 
 _ACROSS = np.linspace(-1, 1, 21)  # from corner to corner
 _ARCH = 1 - _ACROSS**2
 _TONGUE_ARCH = np.maximum(1 - (_ACROSS / 0.75) ** 2, 0) ** 0.7
+_TEETH_ARCH = np.maximum(1 - (_ACROSS / 0.92) ** 2, 0) ** 0.4
 _BOW = np.exp(-((np.abs(_ACROSS) - 0.22) ** 2) / 0.05) - 0.25 * (_ACROSS == 0)
 _UPPER_LIP = 0.75 * _ARCH**0.7 + 0.4 * _BOW * _ARCH
 _LOWER_LIP = _ARCH**0.6
@@ -49,7 +49,7 @@ def draw_lips(canvas: Canvas, look: Look, mouth: np.ndarray) -> None:
     band(below, below + 0.05 * _ARCH, shade(look.skin, 0.82))
     band(above, below, look.lips)
     band(bottom, below, shade(look.lips, 1.12))
-    band(bottom + 0.35 * lower, bottom + 0.6 * lower, mix(look.lips, _GLOSS, 0.3))
+    band(bottom + 0.35 * lower, bottom + 0.6 * lower, shade(look.lips, 1.25))
     if gape < 0.015:
         seam = np.stack([x, top + gape / 2], axis=1)
         canvas.line(seam, shade(look.lips, 0.62), 0.02, _DEPTH)
@@ -57,7 +57,7 @@ def draw_lips(canvas: Canvas, look: Look, mouth: np.ndarray) -> None:
     band(top, bottom, _CAVITY)
     tongue = 0.5 * max(gape - 0.12, 0) * _TONGUE_ARCH
     band(bottom - np.minimum(tongue, gape * arch), bottom, _TONGUE)
-    upper_teeth = 0.17 * max(teeth - 0.1, 0) * _ARCH**0.3
+    upper_teeth = 0.18 * max(teeth - 0.1, 0) * _TEETH_ARCH
     lower_teeth = 0.1 * max(teeth - 0.5, 0) * _ARCH
     band(top, np.minimum(top + upper_teeth, bottom), _TEETH)
     band(np.maximum(bottom - lower_teeth, top), bottom, shade(_TEETH, 0.93))

@@ -6,7 +6,7 @@ import numpy as np
 
 from data_builders.synthetic_talkers.canvas import Colour, mix
 
-_PALE, _BROWN, _DARK = (238, 200, 174), (192, 134, 98), (106, 68, 50)
+_PALE, _BROWN, _DARK = (238, 200, 174), (192, 134, 98), (118, 74, 50)
 _HAIR = (
     *((28, 22, 22), (60, 40, 28), (96, 62, 38), (150, 108, 62)),
     *((208, 172, 112), (140, 66, 36), (170, 168, 166)),
@@ -54,7 +54,7 @@ class Look:
         skin = mix(_PALE, _BROWN, 2 * tone) if tone < 0.5 else _PALE
         if tone >= 0.5:
             skin = mix(_BROWN, _DARK, 2 * tone - 1)
-        red = mix((196, 76, 84), (140, 40, 56), rng.uniform())
+        red = mix((196, 80, 76), (140, 40, 46), rng.uniform())
         eye_y = rng.uniform(-0.32, -0.22)
         nose_y = rng.uniform(0.22, 0.32)
         return Look(

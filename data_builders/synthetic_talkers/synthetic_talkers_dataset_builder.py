@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from data_builders.synthetic_talkers.clip import SPLITS, ClipRecipe, make_clip
-from lipsync_jax.data.schema import FPS, features, to_example
+from lipsync_jax.data.schema import FPS, Clip, features, to_example
 from lipsync_jax.errors import OptionError
 from lipsync_jax.opencv import cv2
 
@@ -117,8 +117,16 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return {split: self._generate_examples(split) for split in SPLITS}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        # New processes instead of forks: JAX's threads do not survive a fork.
-        context = multiprocessing.get_context("spawn")
-        with context.Pool(self._processes, cv2.setNumThreads, (1,)) as pool:
-            for clip in pool.imap(make_clip, self.builder_config.recipes(split)):
-                yield clip.id, to_example(clip)
+        for clip in _make_clips(self.builder_config.recipes(split), self._processes):
+            yield clip.id, to_example(clip)
+
+
+def _make_clips(recipes: list[ClipRecipe], processes: int) -> Iterator[Clip]:
+    """The clips in the order of their recipes."""
+    if processes == 1:
+        yield from map(make_clip, recipes)
+        return
+    # New processes instead of forks: JAX's threads do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(processes, cv2.setNumThreads, (1,)) as pool:
+        yield from pool.imap(make_clip, recipes)
