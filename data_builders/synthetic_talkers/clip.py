@@ -7,6 +7,7 @@ import numpy as np
 from data_builders.synthetic_talkers.motion import smooth_noise
 from data_builders.synthetic_talkers.talker import Speaker, film, talk
 from lipsync_jax.data.schema import FPS, LANDMARKS, Clip
+from lipsync_jax.faces.crop import crop
 from lipsync_jax.opencv import cv2
 
 SPLITS = ("train", "validation", "test")
@@ -39,22 +40,31 @@ class ClipRecipe:
     seconds: float
     size: int
 
+    @property
+    def person(self) -> Speaker:
+        """Who speaks."""
+        return Speaker.random(self.key(_PERSON, 0))
+
+    def key(self, purpose: int, number: int) -> tuple[int, ...]:
+        """Seed of one kind of choice in one clip of the person."""
+        split = SPLITS.index(self.split)
+        return (purpose, self.seed, split, self.speaker, number)
+
 
 def make_clip(recipe: ClipRecipe) -> Clip:
     """Draws and speaks a clip; a function of the recipe alone."""
-    split = SPLITS.index(recipe.split)
-    of_person = (recipe.seed, split, recipe.speaker)
-    of_clip = (*of_person, recipe.number)
-    person = Speaker.random((_PERSON, *of_person, 0))
-    speech = talk(person.voice, (_SPEECH, *of_clip), recipe.seconds)
+    person = recipe.person
+    speech = talk(person.voice, recipe.key(_SPEECH, recipe.number), recipe.seconds)
     side = round(_FRAME * recipe.size)
-    shots = film(person.look, speech.mouth, (_FILM, *of_clip), side, side)
+    shots = film(
+        person.look, speech.mouth, recipe.key(_FILM, recipe.number), side, side
+    )
     count = len(speech.mouth)
-    errors = _detector_errors((_DETECTOR, *of_clip), count)
+    errors = _detector_errors(recipe.key(_DETECTOR, recipe.number), count)
     frames, boxes = [], []
     for shot, error in zip(shots, errors, strict=True):
         box = _detect(shot.box, error, side)
-        frames.append(_jpeg(shot.image, box, recipe.size))
+        frames.append(_jpeg(crop(shot.image, box, recipe.size)))
         boxes.append(box)
     name = f"{recipe.split}_{recipe.speaker:04d}"
     return Clip(
@@ -86,9 +96,7 @@ def _detect(box: np.ndarray, error: np.ndarray, side: int) -> np.ndarray:
     return np.clip(np.rint(box + error * size), 0, side).astype(np.int64)
 
 
-def _jpeg(image: np.ndarray, box: np.ndarray, size: int) -> bytes:
-    x1, y1, x2, y2 = box
-    face = cv2.resize(image[y1:y2, x1:x2], (size, size), interpolation=cv2.INTER_AREA)
-    face = cv2.cvtColor(face, cv2.COLOR_RGB2BGR)
+def _jpeg(face: np.ndarray) -> bytes:
+    bgr = cv2.cvtColor(face, cv2.COLOR_RGB2BGR)
     quality = (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY)
-    return cv2.imencode(".jpg", face, quality)[1].tobytes()
+    return cv2.imencode(".jpg", bgr, quality)[1].tobytes()

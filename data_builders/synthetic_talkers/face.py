@@ -14,6 +14,11 @@ from data_builders.synthetic_talkers.lips import JAW_DROP, draw_lips
 from data_builders.synthetic_talkers.look import Look
 
 _FOREHEAD = -1.12  # where the box of a face begins
+_REST = 0.3  # opening of the mouth on average
+# How far things stand out of the face, in half face widths.
+_BEHIND, _CHEEK, _EYE, _BROW_RIDGE, _NOSE = -0.2, 0.06, 0.06, 0.08, 0.18
+_WHITE, _BLACK = (240, 238, 234), (14, 12, 12)
+_BLUSH, _SHINE, _RIM = (224, 96, 88), (255, 246, 238), (40, 36, 40)
 _ANGLE = 2 * np.pi * np.arange(48) / 48
 _LID = np.linspace(-1.15, 1.15, 13)  # across an eye
 _LID_ARCH = np.maximum(1 - _LID**2, 0)
@@ -26,7 +31,7 @@ def face_box(look: Look, pose: Pose) -> np.ndarray:
     From cheek to cheek and from the upper forehead to the chin, as `faces.landmarks`
     has it. The jaw is taken at rest: the box says nothing of the mouth.
     """
-    outline = _outline(look, 0.3)
+    outline = _outline(look, _REST)
     pixels = pose.pixels(outline[outline[:, 1] >= _FOREHEAD])
     return np.concatenate([pixels.min(axis=0), pixels.max(axis=0)]).astype(np.float32)
 
@@ -69,54 +74,46 @@ def _outline(look: Look, opening: float) -> np.ndarray:
     x, y = np.cos(_ANGLE), np.sin(_ANGLE)
     below = y > 0
     wide = np.sign(x) * np.abs(x) ** np.where(below, look.jaw, 0.85)
-    high = np.where(
-        below, (look.chin + JAW_DROP * (opening - 0.3)) * y, -look.crown * y
-    )
+    # Nothing of the upper half of a crop may move with the mouth.
+    drop = JAW_DROP * (opening - _REST) * np.maximum(1.3 * y - 0.3, 0) ** 2
+    high = np.where(below, look.chin, -look.crown) * y + drop
     return np.stack([wide, high], axis=1)
 
 
 def _body(canvas: Canvas, look: Look) -> None:
     if look.long_hair:
-        canvas.fill(oval((0, 0.1), (1.28, 1.75)), shade(look.hair, 0.75), -0.15)
-    canvas.fill(oval((0, 2.9), (2.2, 1.35)), look.shirt, -0.2)
+        canvas.fill(oval((0, 0.1), (1.28, 1.75)), shade(look.hair, 0.75), _BEHIND)
+    canvas.fill(oval((0, 2.9), (2.2, 1.35)), look.shirt, _BEHIND)
     neck = np.array([(-0.55, 0.7), (0.55, 0.7), (0.68, 1.85), (-0.68, 1.85)])
-    canvas.fill(neck, shade(look.skin, 0.72), -0.2)
+    canvas.fill(neck, shade(look.skin, 0.72), _BEHIND)
     for side in (-1, 1):
-        canvas.fill(oval((side * 1.0, -0.05), (0.14, 0.26)), shade(look.skin, 0.85))
+        canvas.fill(oval((side, -0.05), (0.14, 0.26)), shade(look.skin, 0.85))
 
 
 def _head(canvas: Canvas, look: Look, opening: float) -> None:
     if not look.long_hair:
-        canvas.fill(oval((0, -0.55), (1.08, 0.98)), shade(look.hair, 0.85), -0.05)
+        canvas.fill(oval((0, -0.55), (1.08, 0.98)), shade(look.hair, 0.85))
     outline = _outline(look, opening)
     canvas.fill(outline, shade(look.skin, 0.86))
-    canvas.fill(outline * (0.93, 0.95), look.skin, 0.03)
-    blush = mix(look.skin, (224, 96, 88), 0.16)
+    canvas.fill(outline * (0.93, 0.95), look.skin)
+    blush, shadow = mix(look.skin, _BLUSH, 0.16), shade(look.skin, 0.88)
     for side in (-1, 1):
-        canvas.fill(oval((side * 0.6, 0.3), (0.24, 0.2)), blush, 0.06)
-        canvas.fill(
-            oval((side * look.eye_gap, look.eye_y), (0.27, 0.2)),
-            shade(look.skin, 0.88),
-            0.06,
-        )
+        canvas.fill(oval((side * 0.6, 0.3), (0.24, 0.2)), blush, _CHEEK)
+        socket = oval((side * look.eye_gap, look.eye_y), (0.27, 0.2))
+        canvas.fill(socket, shadow, _EYE)
     canvas.soften(outline * (0.85, 0.8), 0.12)
-    hair = np.concatenate(
-        [
-            outline[outline[:, 1] < -0.45] * (1.06, 1.08),
-            np.array([(0.88, -0.5), (0.5, look.fringe), (-0.55, look.fringe - 0.08)]),
-        ]
-    )
-    canvas.fill(hair, look.hair, 0.02)
+    scalp = outline[outline[:, 1] < -0.45] * (1.06, 1.08)
+    fringe = [(0.88, -0.5), (0.5, look.fringe), (-0.55, look.fringe - 0.08)]
+    canvas.fill(np.concatenate([scalp, fringe]), look.hair)
 
 
 def _eye(canvas: Canvas, look: Look, side: int, lids: float, gaze: np.ndarray) -> None:
     x, y, size = side * look.eye_gap, look.eye_y, look.eye_size
-    canvas.fill(oval((x, y), (size, 0.62 * size)), (240, 238, 234), 0.06)
+    canvas.fill(oval((x, y), (size, 0.62 * size)), _WHITE, _EYE)
     px, py = x + 0.35 * size * gaze[0], y + 0.15 * size * gaze[1]
-    canvas.disc((px, py), 0.52 * size, look.iris, 0.08)
-    canvas.disc((px, py), 0.26 * size, (14, 12, 12), 0.08)
-    glint = (px - 0.15 * size, py - 0.2 * size)
-    canvas.disc(glint, 0.1 * size, (250, 250, 250), 0.08)
+    canvas.disc((px, py), 0.52 * size, look.iris, _EYE)
+    canvas.disc((px, py), 0.26 * size, _BLACK, _EYE)
+    canvas.disc((px - 0.15 * size, py - 0.2 * size), 0.1 * size, _WHITE, _EYE)
     # Lids of skin: each covers what is between its edge and beyond the white.
     across = x + size * _LID
     middle = y + side * look.eye_slant * _LID
@@ -124,10 +121,10 @@ def _eye(canvas: Canvas, look: Look, side: int, lids: float, gaze: np.ndarray) -
     lower = middle + 0.5 * size * _LID_ARCH
     above = ribbon(across, np.full_like(across, y - 0.95 * size), upper)
     below = ribbon(across, lower, np.full_like(across, y + 0.95 * size))
-    canvas.fill(above, shade(look.skin, 0.9), 0.06)
-    canvas.fill(below, shade(look.skin, 0.92), 0.06)
+    canvas.fill(above, shade(look.skin, 0.9), _EYE)
+    canvas.fill(below, shade(look.skin, 0.92), _EYE)
     lash = np.stack([across, upper], axis=1)
-    canvas.line(lash, shade(look.hair, 0.45), 0.035, 0.06)
+    canvas.line(lash, shade(look.hair, 0.45), 0.035, _EYE)
 
 
 def _brow(canvas: Canvas, look: Look, side: int, brows: float) -> None:
@@ -135,31 +132,24 @@ def _brow(canvas: Canvas, look: Look, side: int, brows: float) -> None:
     high = look.brow_y - 0.06 * brows - 0.06 * (1 - _BROW**2) - look.brow_slant * _BROW
     thickness = look.brow_size * (1 - 0.6 * np.maximum(_BROW, 0))
     outline = ribbon(side * look.eye_gap + 0.25 * across, high, high + thickness)
-    canvas.fill(outline, shade(look.hair, 0.8), 0.08)
+    canvas.fill(outline, shade(look.hair, 0.8), _BROW_RIDGE)
 
 
 def _nose(canvas: Canvas, look: Look) -> None:
     size, y = look.nose_size, look.nose_y
-    dark, light = shade(look.skin, 0.8), mix(look.skin, (255, 246, 238), 0.25)
-    canvas.fill(oval((0, y), (size, 0.62 * size)), shade(look.skin, 0.9), 0.18)
-    bridge = np.array([(-0.06, look.eye_y), (0.05, look.eye_y), (0.07, y), (-0.09, y)])
-    canvas.fill(bridge, light, 0.16)
-    canvas.fill(oval((0, y - 0.02), (0.55 * size, 0.45 * size)), light, 0.22)
+    light = mix(look.skin, _SHINE, 0.25)
+    canvas.fill(oval((0, y), (size, 0.62 * size)), shade(look.skin, 0.9), _NOSE)
+    bridge = [(-0.06, look.eye_y), (0.05, look.eye_y), (0.07, y), (-0.09, y)]
+    canvas.fill(np.array(bridge), light, _NOSE)
+    canvas.fill(oval((0, y - 0.02), (0.55 * size, 0.45 * size)), light, _NOSE)
     for side in (-1, 1):
         nostril = oval((side * 0.5 * size, y + 0.36 * size), (0.26 * size, 0.13 * size))
-        canvas.fill(nostril, shade(look.skin, 0.62), 0.18)
-    canvas.line(
-        np.array([(size, y - 0.3 * size), (1.08 * size, y + 0.2 * size)]),
-        dark,
-        0.02,
-        0.14,
-    )
+        canvas.fill(nostril, shade(look.skin, 0.62), _NOSE)
 
 
 def _glasses(canvas: Canvas, look: Look) -> None:
-    frame = (40, 36, 40)
     for side in (-1, 1):
         rim = oval((side * look.eye_gap, look.eye_y), (0.3, 0.24))
-        canvas.line(np.concatenate([rim, rim[:1]]), frame, 0.035, 0.12)
+        canvas.line(np.concatenate([rim, rim[:1]]), _RIM, 0.035, _NOSE)
     gap = look.eye_gap - 0.3
-    canvas.line(np.array([(-gap, look.eye_y), (gap, look.eye_y)]), frame, 0.03, 0.14)
+    canvas.line(np.array([(-gap, look.eye_y), (gap, look.eye_y)]), _RIM, 0.03, _NOSE)

@@ -16,10 +16,23 @@ _EYES = ((70, 46, 30), (96, 70, 40), (70, 110, 80), (80, 120, 160), (60, 70, 80)
 
 @dataclass(frozen=True)
 class Look:
-    """A face; lengths in half face widths, mouth and eyes at rest.
+    """A face.
 
-    `chin`, `brow_y`, `eye_y`, `nose_y` and `mouth_y` are heights; the last is that of
-    the closed lips.
+    Lengths are in half face widths, heights (`_y`) from between the cheeks downwards;
+    those of the mouth are of closed lips at rest.
+
+    Attributes:
+      skin, lips, hair, iris, shirt: colours.
+      jaw: from 0.6, broad, to 1, pointed.
+      chin, crown: heights of the ends of the head.
+      eye_y, eye_gap, eye_size, eye_slant: of the eyes; the gap is to the middle.
+      brow_y, brow_size, brow_slant: of the brows.
+      nose_y, nose_size: of the tip of the nose.
+      mouth_y, mouth_size: height and half width of the mouth.
+      upper_lip, lower_lip: thickness.
+      fringe: height at which the hair begins.
+      long_hair: whether it reaches below the ears.
+      glasses: whether they are worn.
     """
 
     skin: Colour
@@ -50,10 +63,8 @@ class Look:
     @staticmethod
     def random(rng: np.random.Generator) -> "Look":
         """A face as different from others as faces are."""
-        tone = rng.uniform()
-        skin = mix(_PALE, _BROWN, 2 * tone) if tone < 0.5 else _PALE
-        if tone >= 0.5:
-            skin = mix(_BROWN, _DARK, 2 * tone - 1)
+        tone = rng.uniform(0, 2)
+        skin = mix(_PALE, _BROWN, tone) if tone < 1 else mix(_BROWN, _DARK, tone - 1)
         red = mix((196, 80, 76), (140, 40, 46), rng.uniform())
         eye_y = rng.uniform(-0.32, -0.22)
         nose_y = rng.uniform(0.22, 0.32)
