@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Submits a training job to SLURM: one process per GPU, on one or many nodes.
-# usage: bash launch/slurm.sh --nodes N --gpus_per_node N --time LIMIT [OPTIONS] -- TRAIN OPTIONS
+# usage: bash launch/slurm.sh --nodes N --gpus_per_node N --time LIMIT [OPTIONS]
+#            -- TRAIN OPTIONS
 #   --nodes N            number of nodes
 #   --gpus_per_node N    GPUs of each node; take whole nodes
 #   --time LIMIT         time limit of one stretch, e.g. 24:00:00

@@ -4,7 +4,7 @@
 # ACTION is one of
 #   create    asks for the slice
 #   status    says how far the request is; go on when it is ACTIVE (or READY)
-#   setup     copies the committed files of this repository, installs them, mounts the bucket
+#   setup     copies this repository as committed, installs it, mounts the bucket
 #   train     starts training in the background, or resumes it from the workdir
 #   stop      makes training save and end
 #   logs      fetches the logs
