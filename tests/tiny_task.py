@@ -18,8 +18,8 @@ import numpy as np
 
 from lipsync_jax.nn.norm import BatchNorm
 from lipsync_jax.training.config import base_config
-from lipsync_jax.training.feed import Data
 from lipsync_jax.training.gradients import accumulate, optimizer
+from lipsync_jax.training.loop import Data
 from lipsync_jax.training.network import Network
 from lipsync_jax.training.task import Export
 
@@ -27,18 +27,20 @@ SIZE = 8
 
 
 class Net(nn.Module):
-    """Image (B, 8, 8, 3) -> number (B,)."""
+    """Image (B, 8, 8, 3) -> number (B,). `width` is its number of features."""
 
-    features: int = 16
+    input_shapes = ((SIZE, SIZE, 3),)
+
+    width: int = 32
     norm: bool = True
 
     @nn.compact
     def __call__(self, x, train=False):
-        x = nn.Conv(self.features, (3, 3))(x)
+        x = nn.Conv(self.width, (3, 3))(x)
         if self.norm:
             x = BatchNorm(name="norm")(x, train)
-        x = nn.relu(x).reshape(x.shape[0], -1)  # (B, 8 * 8 * features)
-        return nn.Dense(1)(nn.relu(nn.Dense(64)(x)))[:, 0]
+        x = nn.relu(nn.Conv(64, (3, 3))(nn.relu(x)))
+        return nn.Dense(1)(x.mean((1, 2)))[:, 0]
 
 
 @flax.struct.dataclass
@@ -55,7 +57,7 @@ class TinyTask:
 
     def __init__(self, config, norm=True, tx=None):
         self.config = config
-        self.net = Net(config.arguments.features, norm)
+        self.net = Net(config.arguments.width, norm)
         self.tx = tx or optimizer(config.optimizer)
 
     def init(self, key):
@@ -75,7 +77,7 @@ class TinyTask:
                 )
                 error = jnp.square(out - batch["target"]).mean()
                 value = error + state.weight * jnp.square(out).mean()
-                value = value + jnp.log(batch["poison"]).mean()
+                value = value * batch["poison"].mean()
                 return value, (dict(new).get("batch_stats", {}), error)
 
             grads, (stats, error) = jax.grad(loss, has_aux=True)(state.net.params)
@@ -87,7 +89,8 @@ class TinyTask:
         noise = jax.random.normal(key) * 1e-4
         grads = jax.tree.map(lambda g: g + noise, grads)
         net = state.net.updated(grads, self.tx, stats, self.config.optimizer.ema)
-        metrics |= {"weight": state.weight}
+        new = jnp.diff(jnp.sort(batch["id"])) > 0
+        metrics |= {"weight": state.weight, "distinct": 1 + new.sum()}
         return state.replace(net=net), metrics
 
     def eval_step(self, state, batch, key):
@@ -114,7 +117,7 @@ class TinyTask:
 def tiny_config(**changes):
     config = base_config()
     config.task = config.network = "tiny"
-    config.arguments.features = 16
+    config.arguments.width = 32
     config.method.threshold = 10.0
     config.optimizer.learning_rate = 1e-3
     config.batch_size = 16
@@ -132,7 +135,12 @@ def batch(seed: int, size: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 256, (size, SIZE, SIZE, 3), np.uint8)
     target = image.mean((1, 2, 3)).astype(np.float32) / 255
-    return {"image": image, "target": target, "poison": np.ones(size, np.float32)}
+    return {
+        "id": np.arange(seed * size, (seed + 1) * size, dtype=np.int32),
+        "image": image,
+        "target": target,
+        "poison": np.ones(size, np.float32),
+    }
 
 
 class TinyData:
@@ -156,7 +164,7 @@ class TinyData:
 
     def evaluate(self) -> Iterator[dict[str, np.ndarray]]:
         for index in range(self.config.eval_batches):
-            whole = batch(10**6 + index, self.config.batch_size)
+            whole = batch(10**4 + index, self.config.batch_size)
             yield {name: value[self.mine] for name, value in whole.items()}
 
 
@@ -164,8 +172,7 @@ def register() -> None:
     """Lets model folders hold the tiny network."""
     from lipsync_jax import models_io
 
-    Net.input_shapes = ((SIZE, SIZE, 3),)
-    models_io.NETWORKS.setdefault("tiny", ("tiny", Net()))
+    models_io.NETWORKS["tiny"] = ("tiny", Net())
 
 
 def main(workdir: str, *words: str) -> None:

@@ -59,6 +59,7 @@ class Checkpoints:
         """
         self._folder = folder.absolute()
         self._about = about
+        self._writing = 0  # step of the checkpoint on its way
         self._policy = _NewestAndBest(keep)
         options = ocp.CheckpointManagerOptions(
             step_format_fixed_length=8,
@@ -94,6 +95,7 @@ class Checkpoints:
         Raises:
           OutputError: this or the earlier checkpoint cannot be written.
         """
+        self.wait()
         leaves = arrays.named(state)
         meta = {
             **self._about,
@@ -102,7 +104,7 @@ class Checkpoints:
             "arrays": _describe(leaves),
             "checksum": int(arrays.checksum(state)),
         }
-        self._policy.best_step = record.best_step
+        self._writing, self._policy.best_step = step, record.best_step
         with self._output_errors(f"write step {step}"):
             self._manager.save(
                 step,
@@ -118,7 +120,7 @@ class Checkpoints:
         Raises:
           OutputError: it could not be written.
         """
-        with self._output_errors("write a checkpoint"):
+        with self._output_errors(f"write step {self._writing}"):
             self._manager.wait_until_finished()
 
     def restore(self, like: State) -> tuple[int, State, Record] | None:

@@ -5,9 +5,10 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from lipsync_jax.data import pipeline
+from lipsync_jax.data.pipeline import eval_batches, train_batches
+from lipsync_jax.data.source import open_split
 from lipsync_jax.errors import ConfigError
-from lipsync_jax.training.feed import Data
+from lipsync_jax.training.loop import Data, HostBatches
 from lipsync_jax.training.task import Examples
 
 
@@ -29,13 +30,23 @@ def from_config(config: ConfigDict, examples: Examples) -> Data:
         "process_count": jax.process_count(),
     }
     common = {"batch_size": config.batch_size, "seed": config.seed, **processes}
-    train = pipeline.open_split(directory, config.data.train)
-    held_out = pipeline.open_split(directory, config.data.eval)
-    return Data(
-        lambda step: pipeline.train_batches(
+    train = open_split(directory, config.data.train)
+
+    def batches(step: int) -> HostBatches:
+        return train_batches(
             train, examples, step=step, threads=config.threads, **common
-        ),
-        lambda: pipeline.eval_batches(
-            held_out, examples, batches=config.eval_batches, **common
+        )
+
+    if not config.eval_batches:
+        return Data(batches, lambda: iter(()))
+    held_out = open_split(directory, config.data.eval)
+    return Data(
+        batches,
+        lambda: eval_batches(
+            held_out,
+            examples,
+            batches=config.eval_batches,
+            threads=config.threads,
+            **common,
         ),
     )

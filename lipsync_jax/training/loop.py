@@ -5,7 +5,7 @@ import itertools
 import math
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from lipsync_jax.data.device import MeshBatches, to_mesh
 from lipsync_jax.errors import Preempted, TrainingError
 from lipsync_jax.training import arrays, exports
 from lipsync_jax.training import mesh as mesh_lib
 from lipsync_jax.training import workdir as workdir_lib
 from lipsync_jax.training.checkpoints import Checkpoints, Record
-from lipsync_jax.training.feed import Data, Feed
 from lipsync_jax.training.log import Log, about, device_memory
 from lipsync_jax.training.note import note
 from lipsync_jax.training.preemption import Preemption
@@ -29,6 +29,20 @@ from lipsync_jax.training.program import Program, Run
 from lipsync_jax.training.task import Metrics, Task
 
 _IN_FLIGHT = 2  # steps given to the devices before the oldest must be done
+HostBatches = Iterator[dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where batches come from; each process gets its part of each batch.
+
+    Attributes:
+      train: endless batches from a step on: batch t depends on the seed and t alone.
+      evaluate: the held-out batches, the same at every call.
+    """
+
+    train: Callable[[int], HostBatches]
+    evaluate: Callable[[], HostBatches]
 
 
 def train(
@@ -139,7 +153,7 @@ class _Session:
             unit="step",
             disable=None if jax.process_index() == 0 else True,
         )
-        feed = Feed(self.data.train(self.step), self.program.batches)
+        feed = to_mesh(self.data.train(self.step), self.program.batches)
         with bar, contextlib.closing(feed):
             first = next(feed)
             train_step, flops = self._compile(first)
@@ -225,7 +239,7 @@ class _Session:
     def _evaluate(self) -> bool:
         """Measures, exports, and tells the task; whether this is the best so far."""
         results, shown = [], None
-        feed = Feed(self.data.evaluate(), self.program.batches)
+        feed = to_mesh(self.data.evaluate(), self.program.batches)
         with contextlib.closing(feed):
             for index, batch in enumerate(feed):
                 shown = batch if shown is None else shown
@@ -273,7 +287,9 @@ class _Session:
 class _Meter:
     """How fast the steps are, since the last row or interruption."""
 
-    def __init__(self, config: ConfigDict, feed: Feed, flops: float | None, step: int):
+    def __init__(
+        self, config: ConfigDict, feed: MeshBatches, flops: float | None, step: int
+    ):
         self._config = config
         self._feed = feed
         self._flops = flops
@@ -283,7 +299,7 @@ class _Meter:
         """Starts measuring at a step that is just done."""
         self._step = step
         self._time = time.perf_counter()
-        self._waited = self._feed.waited
+        self._waited = self._feed.wait_seconds
 
     def rates(self, step: int) -> dict[str, float]:
         """What a row says about speed; starts anew."""
@@ -293,7 +309,7 @@ class _Meter:
             "learning_rate": self._config.optimizer.learning_rate,
             "steps_per_second": speed,
             "examples_per_second": speed * self._config.batch_size,
-            "host_wait": (self._feed.waited - self._waited) / seconds,
+            "host_wait": (self._feed.wait_seconds - self._waited) / seconds,
         }
         if self._flops:
             rates["flops_per_second"] = self._flops * speed
