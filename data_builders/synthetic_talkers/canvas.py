@@ -51,14 +51,6 @@ class Canvas:
         fixed = self._fixed(points, depth)
         cv2.fillPoly(self._image, [fixed], colour, cv2.LINE_AA, _SHIFT)
 
-    def line(
-        self, points: np.ndarray, colour: Colour, width: float, depth: float = 0.0
-    ) -> None:
-        """An open line through points (N, 2); at least a pixel wide."""
-        pixels = max(1, round(width * self._pose.unit))
-        fixed = self._fixed(points, depth)
-        cv2.polylines(self._image, [fixed], False, colour, pixels, cv2.LINE_AA, _SHIFT)
-
     def disc(
         self, centre: tuple[float, float], radius: float, colour: Colour, depth: float
     ) -> None:

@@ -123,8 +123,8 @@ def _eye(canvas: Canvas, look: Look, side: int, lids: float, gaze: np.ndarray) -
     below = ribbon(across, lower, np.full_like(across, y + 0.95 * size))
     canvas.fill(above, shade(look.skin, 0.9), _EYE)
     canvas.fill(below, shade(look.skin, 0.92), _EYE)
-    lash = np.stack([across, upper], axis=1)
-    canvas.line(lash, shade(look.hair, 0.45), 0.035, _EYE)
+    lashes = ribbon(across, upper - 0.018, upper + 0.018)
+    canvas.fill(lashes, shade(look.hair, 0.45), _EYE)
 
 
 def _brow(canvas: Canvas, look: Look, side: int, brows: float) -> None:
@@ -148,8 +148,10 @@ def _nose(canvas: Canvas, look: Look) -> None:
 
 
 def _glasses(canvas: Canvas, look: Look) -> None:
+    y, gap = look.eye_y, look.eye_gap - 0.3
     for side in (-1, 1):
-        rim = oval((side * look.eye_gap, look.eye_y), (0.3, 0.24))
-        canvas.line(np.concatenate([rim, rim[:1]]), _RIM, 0.035, _NOSE)
-    gap = look.eye_gap - 0.3
-    canvas.line(np.array([(-gap, look.eye_y), (gap, look.eye_y)]), _RIM, 0.03, _NOSE)
+        rim = oval((side * look.eye_gap, y), (0.32, 0.26))
+        hole = oval((side * look.eye_gap, y), (0.28, 0.22))
+        canvas.fill(np.concatenate([rim, rim[:1], hole, hole[:1]]), _RIM, _NOSE)
+    bridge = [(-gap, y - 0.015), (gap, y - 0.015), (gap, y + 0.015), (-gap, y + 0.015)]
+    canvas.fill(np.array(bridge), _RIM, _NOSE)

@@ -51,8 +51,8 @@ def draw_lips(canvas: Canvas, look: Look, mouth: np.ndarray) -> None:
     band(bottom, below, shade(look.lips, 1.12))
     band(bottom + 0.35 * lower, bottom + 0.6 * lower, shade(look.lips, 1.25))
     if gape < 0.015:
-        seam = np.stack([x, top + gape / 2], axis=1)
-        canvas.line(seam, shade(look.lips, 0.62), 0.02, _DEPTH)
+        seam = top + gape / 2
+        band(seam - 0.01, seam + 0.01, shade(look.lips, 0.62))
         return
     band(top, bottom, _CAVITY)
     tongue = 0.5 * max(gape - 0.12, 0) * _TONGUE_ARCH

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-_ROWS = slice(0.58, 1.0)  # shares of the crop in which a mouth can be
-_COLUMNS = slice(0.25, 0.75)
+_ROWS = slice(0.58, 0.96)  # shares of the crop in which a mouth can be
+_COLUMNS = slice(0.28, 0.72)
 _CHEEK_ROWS = slice(0.5, 0.68)
 _CHEEKS = (slice(0.15, 0.3), slice(0.7, 0.85))
 _MIDDLE = 0.25  # share of the crop's width that is taken for the middle of the mouth
-_SKIN, _INSIDE = 0.9, 0.2  # redness at which a pixel is all face, or all mouth
+_SKIN, _INSIDE = 0.8, 0.3  # redness at which a pixel is all face, or all mouth
 
 
 def mouth_opening(crops: np.ndarray) -> np.ndarray:

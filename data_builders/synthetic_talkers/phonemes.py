@@ -9,6 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+Formants = tuple[float, float, float]
+Mouth = tuple[float, float, float, float]
+Band = tuple[float, float]
+
 
 @dataclass(frozen=True)
 class Phoneme:
@@ -29,14 +33,14 @@ class Phoneme:
     """
 
     symbol: str
-    formants: tuple[float, float, float]
-    mouth: tuple[float, float, float, float]
+    formants: Formants
+    mouth: Mouth
     duration: tuple[float, float]
     grip: float = 1.0
     voice: float = 0.0
     breath: float = 0.0
     hiss: float = 0.0
-    band: tuple[float, float] = (2000.0, 1000.0)
+    band: Band = (2000.0, 1000.0)
     closure: float = 0.0
     hum: float = 0.0
 
@@ -50,26 +54,45 @@ class Phone:
     stop: float
 
 
-def _vowel(symbol, formants, mouth, loudness):
+def _vowel(symbol: str, formants: Formants, mouth: Mouth, loudness: float) -> Phoneme:
     return Phoneme(symbol, formants, mouth, (0.10, 0.18), voice=loudness)
 
 
-def _nasal(symbol, formants, mouth, grip):
+def _nasal(symbol: str, formants: Formants, mouth: Mouth, grip: float) -> Phoneme:
     return Phoneme(symbol, formants, mouth, (0.07, 0.10), grip, voice=0.3)
 
 
-def _glide(symbol, formants, mouth, grip):
+def _glide(symbol: str, formants: Formants, mouth: Mouth, grip: float) -> Phoneme:
     return Phoneme(symbol, formants, mouth, (0.07, 0.10), grip, voice=0.5)
 
 
-def _fricative(symbol, formants, mouth, grip, hiss, band, voice=0.0):
+def _fricative(
+    symbol: str,
+    formants: Formants,
+    mouth: Mouth,
+    grip: float,
+    hiss: float,
+    band: Band,
+    voice: float = 0.0,
+) -> Phoneme:
     duration = (0.09, 0.13)
-    return Phoneme(symbol, formants, mouth, duration, grip, voice, 0.0, hiss, band)
+    return Phoneme(symbol, formants, mouth, duration, grip, voice, hiss=hiss, band=band)
 
 
-def _plosive(symbol, formants, mouth, grip, band, hum=0.0):
+def _plosive(
+    symbol: str,
+    formants: Formants,
+    mouth: Mouth,
+    grip: float,
+    band: Band,
+    hum: float = 0.0,
+) -> Phoneme:
     return Phoneme(
-        *(symbol, formants, mouth, (0.08, 0.11), grip),
+        symbol,
+        formants,
+        mouth,
+        (0.08, 0.11),
+        grip,
         hiss=0.5,
         band=band,
         closure=0.7,
@@ -128,7 +151,7 @@ def random_phones(
     Args:
       rng: source of all choices.
       seconds: to be covered.
-      rate: speed of speech; 1 is about five syllables a second.
+      rate: speed of speech; 1 is about 4.5 syllables a second.
 
     Returns:
       Phones without gaps between them.

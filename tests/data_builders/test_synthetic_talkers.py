@@ -243,7 +243,7 @@ def test_sound_tells_the_mouth_to_the_frame():
         rows = [mel[::2, start : start + 16].ravel() for start in starts[inside]]
         return np.stack(rows), speech.mouth[inside, 0]
 
-    train = [windows(1, person) for person in range(16)]
+    train = [windows(1, person) for person in range(24)]
     x, y = (np.concatenate(part) for part in zip(*train, strict=True))
     mean, centred = x.mean(axis=0), x - x.mean(axis=0)
     gram = centred.T @ centred + 1000 * np.eye(x.shape[1])
