@@ -165,12 +165,13 @@ def _resonances(formants: np.ndarray) -> np.ndarray:
     high = np.broadcast_to(_HIGH_FORMANTS, (len(formants), len(_HIGH_FORMANTS)))
     centres = np.concatenate([formants, high], axis=1)
     radius = np.exp(-np.pi * _BANDWIDTHS / SAMPLE_RATE)
-    first = -2 * radius * np.cos(2 * np.pi * centres / SAMPLE_RATE)  # (N, 5)
-    second = np.broadcast_to(radius**2, first.shape)
+    first = -2 * radius * np.cos(2 * np.pi * centres / SAMPLE_RATE)
+    first, second = first.astype(np.float32), np.float32(radius**2)  # (N, 5), (5,)
     delay = np.exp(-2j * np.pi * np.arange(_PADDED // 2 + 1) / _PADDED)
-    response = np.ones((len(formants), len(delay)), complex)
-    for a1, a2 in zip(first.T[:, :, None], second.T[:, :, None], strict=True):
-        response *= (1 + a1 + a2) / (1 + a1 * delay + a2 * delay**2)
+    delay = delay.astype(np.complex64)
+    response = np.prod(1 + first + second, axis=1)[:, None]  # makes it 1 at 0 Hz
+    for i in range(len(radius)):
+        response = response / (1 + delay * (first[:, i, None] + delay * second[i]))
     return response
 
 
