@@ -48,7 +48,7 @@ def write_talker(
       height: of the video in pixels.
 
     Raises:
-      OutputError: a file cannot be written.
+      OSError, OutputError: a file cannot be written.
     """
     person = Speaker.random(speaker_seed)
     speech = talk(person.voice, speech_seed, seconds)
@@ -56,7 +56,8 @@ def write_talker(
     _write_wav(sound, speech.audio)
     boxes = []
     with VideoWriter(video, width, height, Fraction(FPS), audio=sound) as writer:
-        for shot in film(person.look, speech.mouth, speech_seed, width, height):
+        # Another stream of numbers than the speech's: movement must not follow it.
+        for shot in film(person.look, speech.mouth, (speech_seed, 1), width, height):
             writer.write(shot.image)
             boxes.append(shot.box)
     return Recording(video, sound, np.array(boxes), speech.mouth)
