@@ -114,6 +114,15 @@ class Checkpoints:
                 force=True,
             )
 
+    def check(self) -> None:
+        """Raises what went wrong with the checkpoint on its way; does not wait.
+
+        Raises:
+          OutputError: it cannot be written.
+        """
+        with self._output_errors(f"write step {self._writing}"):
+            self._manager.check_for_errors()
+
     def wait(self) -> None:
         """Returns when everything is on disk.
 

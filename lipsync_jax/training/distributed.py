@@ -48,5 +48,5 @@ def join(
         ) from None
     except RuntimeError as error:
         raise OptionError(
-            f"could not join the run at {coordinator}: {str(error).splitlines()[0]}"
+            f"could not join the other processes: {str(error).splitlines()[0]}"
         ) from None

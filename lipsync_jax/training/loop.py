@@ -221,6 +221,7 @@ class _Session:
         first_bad = int(values.pop("first_bad"))
         self.log.row("train", step, **values, **meter.rates(step), **device_memory())
         self._check(first_bad)
+        self.checkpoints.check()
         return " ".join(f"{k}={v:.4g}" for k, v in list(values.items())[:3])
 
     def _check(self, first_bad: int) -> None:

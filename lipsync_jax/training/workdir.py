@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from lipsync_jax.errors import ConfigError, OutputError
 
 # What may differ when a run goes on: how long, how watched, on which machines.
-_MAY_CHANGE = {
+MAY_CHANGE = {
     "steps",
     "log_every",
     "eval_every",
@@ -38,15 +38,15 @@ def check(workdir: Path, config: ConfigDict) -> None:
     if not path.exists():
         return
     try:
-        before = _flat(json.loads(path.read_text("utf-8")))
+        before = flat(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError) as error:
         raise OutputError(f"{path}: cannot be read: {error}") from None
-    now = _flat(as_json(config))
+    now = flat(as_json(config))
     missing = object()
     changed = [
         key
         for key in sorted(before.keys() | now.keys())
-        if key not in _MAY_CHANGE and before.get(key, missing) != now.get(key, missing)
+        if key not in MAY_CHANGE and before.get(key, missing) != now.get(key, missing)
     ]
     if changed:
         shown = ", ".join(
@@ -93,11 +93,12 @@ def write(path: Path, content: str | bytes) -> None:
         raise
 
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys joined by dots."""
     result = {}
     for key, value in tree.items():
         if isinstance(value, dict):
-            result |= _flat(value, f"{prefix}{key}.")
+            result |= flat(value, f"{prefix}{key}.")
         else:
             result[prefix + key] = value
     return result
