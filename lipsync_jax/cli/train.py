@@ -1,7 +1,7 @@
 """Train a system on a prepared dataset; goes on from the last checkpoint."""
 
 import argparse
-import sys
+import logging
 from pathlib import Path
 
 # Words of this kind are the configuration's, not options (see `main`).
@@ -42,11 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Trains; process 0 prints the path of the model folder."""
-    from lipsync_jax.cli.setup_jax import prepare
+    from lipsync_jax.cli import setup_jax
     from lipsync_jax.training.config import load_config
 
     config = load_config(args.config, args.overrides)
-    prepare()
+    setup_jax.prepare()
+    # Orbax logs, with tracebacks, what we report in one line.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     explicit = (args.coordinator, args.num_processes, args.process_id)
     if args.distributed or any(value is not None for value in explicit):
         from lipsync_jax.training import distributed
@@ -62,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
     batches = data.from_config(config, task.examples)
     train(task, config, args.workdir, batches, init_from=args.init_from)
     if jax.process_index() == 0:
-        print(args.workdir / "model", file=sys.stdout, flush=True)
+        print(args.workdir / "model", flush=True)
 
 
 def build_task(config):

@@ -80,9 +80,10 @@ class Checkpoints:
     ) -> None:
         if error is None:
             self.wait()
-        # After an error, the one on its way matters more than a save's.
-        with contextlib.suppress(Exception) if error else contextlib.nullcontext():
             self._manager.close()
+        else:  # it matters more than what a save may have to say
+            with contextlib.suppress(Exception):
+                self._manager.close()
 
     @property
     def newest(self) -> int:

@@ -44,7 +44,7 @@ def base_config() -> ConfigDict:
     config.mesh = ConfigDict()
     config.mesh.fsdp = 1  # devices that share one copy of the state
 
-    config.log_every = 50  # steps
+    config.log_every = 50  # steps; 0: never, here and below
     config.eval_every = 1000
     config.eval_batches = 50
     config.save_every = 1000

@@ -4,7 +4,18 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-_NOT_A_CURVE = {"kind", "step", "time", "learning_rate"}
+_NOT_A_CURVE = {  # what rows hold besides the task's metrics
+    "kind",
+    "step",
+    "time",
+    "learning_rate",
+    "steps_per_second",
+    "examples_per_second",
+    "flops_per_second",
+    "host_wait",
+    "memory",
+    "peak_memory",
+}
 _COLUMNS = 3
 
 
@@ -26,7 +37,7 @@ def draw(rows: Sequence[dict[str, Any]]) -> bytes:
     canvas = FigureCanvasAgg(figure)
     for index, name in enumerate(names):
         axes = figure.add_subplot(lines, _COLUMNS, index + 1)
-        for kind, style in (("train", "-"), ("eval", "o-")):
+        for kind, style in (("train", ".-"), ("eval", "o-")):
             points = [
                 (row["step"], row[name])
                 for row in rows

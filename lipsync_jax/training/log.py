@@ -6,6 +6,7 @@ import io
 import json
 import math
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -44,9 +45,7 @@ class Log:
             kept = [row for row in read(self._rows) if row["step"] <= step]
             write(self._rows, "".join(json.dumps(row) + "\n" for row in kept))
             self._file = self._rows.open("a", encoding="utf-8")
-            from tensorboardX import SummaryWriter
-
-            self._board = SummaryWriter(
+            self._board = _summary_writer()(
                 str(workdir / "tensorboard"), purge_step=step + 1
             )
 
@@ -142,6 +141,19 @@ def device_memory() -> dict[str, int]:
     stats = jax.local_devices()[0].memory_stats() or {}
     names = {"bytes_in_use": "memory", "peak_bytes_in_use": "peak_memory"}
     return {new: stats[old] for old, new in names.items() if old in stats}
+
+
+def _summary_writer() -> Any:
+    """The class; tensorboardX alone would import PyTorch, for nothing we use."""
+    hide = "torch" not in sys.modules
+    if hide:
+        sys.modules["torch"] = None  # an import of it fails
+    try:
+        from tensorboardX import SummaryWriter
+    finally:
+        if hide:
+            del sys.modules["torch"]
+    return SummaryWriter
 
 
 def _git_hash() -> str | None:

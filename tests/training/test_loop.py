@@ -20,7 +20,7 @@ from lipsync_jax.errors import (
     Preempted,
     TrainingError,
 )
-from lipsync_jax.training import log
+from lipsync_jax.training import curves, log
 from lipsync_jax.training.loop import Data, train
 
 STEPS = 12
@@ -121,6 +121,15 @@ def test_pictures_and_board(whole):
     assert events and events[0].stat().st_size > 1000
 
 
+def test_curves_show_metrics_not_speed(whole, monkeypatch):
+    from matplotlib.axes import Axes
+
+    drawn = []
+    monkeypatch.setattr(Axes, "set_title", lambda self, text: drawn.append(text))
+    curves.draw(whole[2])
+    assert drawn == ["distinct", "loss", "weight"]
+
+
 def test_model_folders(whole):
     workdir, result, rows = whole
     model = models_io.load(workdir / "model")
@@ -162,6 +171,14 @@ def test_a_longer_run_is_the_same_as_a_long_one(whole, tmp_path):
     assert result == whole[1]
     assert rows[-1]["digest"] == whole[2][-1]["digest"]
     assert rows_of(rows, "train", "loss") == rows_of(whole[2], "train", "loss")
+
+
+def test_goes_on_with_other_devices(whole, copied):
+    """From one device to eight that share the state: equal but for rounding."""
+    config = tiny_config(**{"mesh.fsdp": 4})
+    data = TinyData(config).data
+    result = train(TinyTask(config), config, copied, data)
+    assert result["loss"] == pytest.approx(whole[1]["loss"], rel=1e-2)
 
 
 def test_a_finished_run_is_left_as_it_is(whole, tmp_path):

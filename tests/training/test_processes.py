@@ -123,5 +123,5 @@ def test_no_cluster_in_the_environment(monkeypatch):
         raise ValueError("coordinator_address should be defined.")
 
     monkeypatch.setattr(jax.distributed, "initialize", nothing_found)
-    with pytest.raises(OptionError, match="no cluster found .* give --coordinator"):
+    with pytest.raises(OptionError, match=r"no cluster found .* give --coord"):
         distributed.join()
