@@ -105,13 +105,20 @@ def output_errors(folder: Path) -> Iterator[None]:
     """Says where it was when something cannot be written.
 
     Raises:
-        OutputError: instead of OSError.
+        OutputError: instead of OSError, and of what ArrayRecord's writer raises.
     """
     try:
         yield
     except OSError as error:
-        reason = error.strerror or error
-        raise OutputError(f"{folder}: cannot be written: {reason}") from None
+        reason = error.strerror or str(error)
+    except RuntimeError as error:
+        _, failed, reason = str(error).partition("write() failed: ")
+        if not failed:
+            raise
+        reason = reason.partition(";")[0]
+    else:
+        return
+    raise OutputError(f"{folder}: cannot be written: {reason}")
 
 
 def fingerprint(videos: Iterable[Video]) -> str:

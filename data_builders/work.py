@@ -1,5 +1,6 @@
 """What a worker does with a video."""
 
+import atexit
 import threading
 import traceback
 from dataclasses import dataclass
@@ -58,8 +59,10 @@ class Work:
 
 @cache
 def _detector(kind: str, model: Path | None, thread: int) -> Detector:
-    """Opened once in each thread of each worker."""
-    return make_detector(kind, model)[0]
+    """Opened once in each thread of each worker, and closed when the worker ends."""
+    detector, _ = make_detector(kind, model)
+    atexit.register(detector.close)
+    return detector
 
 
 @cache

@@ -5,6 +5,7 @@ import contextlib
 import os
 import shlex
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -107,13 +108,11 @@ def _build_talkers(args: argparse.Namespace) -> str:
         Builder,
     )
 
-    content = {
-        name: value
-        for name, value in vars(args).items()
-        if name not in ("command", "dataset")
-    }
-    builder = Builder(**content)
-    builder.download_and_prepare()
+    names = [f"speakers_{split}" for split in ("train", "validation", "test")]
+    names += ["clips_per_speaker", "seconds", "seed", "size", "processes", "data_dir"]
+    builder = Builder(**{name: getattr(args, name) for name in names})
+    with tempfile.TemporaryDirectory() as nothing_to_download:
+        builder.download_and_prepare(download_dir=nothing_to_download)
     return builder.data_dir
 
 
@@ -124,13 +123,13 @@ def _build_videos(args: argparse.Namespace) -> str:
     from tqdm import tqdm
 
     config = _beam_config(args)
-    tfds.disable_progress_bar()
     builder_class, options = _video_builder(args)
     given = {
         field.name: vars(args)[field.name]
         for field in fields(builder_class.SETTINGS)
         if vars(args).get(field.name) is not None
     }
+    tfds.disable_progress_bar()  # there is a better one
     with tqdm(unit="video", desc=args.dataset, disable=None) as bar:
 
         def progress(done: int, total: int, clips: int) -> None:
@@ -217,6 +216,12 @@ def _beam_config(args: argparse.Namespace) -> Any:
 
 @contextlib.contextmanager
 def _tfds_quiet() -> Iterator[None]:
-    """TFDS prints to stdout, which is for the result alone."""
+    """TFDS prints to stdout, which is for the result alone, and fills log files."""
+    import tensorflow_datasets as tfds
+    from absl import logging
+
+    logging.set_verbosity(logging.ERROR)
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         yield
