@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import sys
 from pathlib import Path
 
 # Words of this kind are the configuration's, not options (see `main`).
@@ -47,8 +48,7 @@ def run(args: argparse.Namespace) -> None:
 
     config = load_config(args.config, args.overrides)
     setup_jax.prepare()
-    # Orbax logs, with tracebacks, what we report in one line.
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    _quieten_orbax()
     explicit = (args.coordinator, args.num_processes, args.process_id)
     if args.distributed or any(value is not None for value in explicit):
         from lipsync_jax.training import distributed
@@ -81,3 +81,18 @@ def build_task(config):
             f"config.task={config.task!r}: no such task; known: {', '.join(TASKS)}"
         )
     return TASKS[config.task](config)
+
+
+def _quieten_orbax() -> None:
+    """Our one line about a failed save or read is enough; Orbax adds pages."""
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    others = sys.unraisablehook
+
+    def hook(problem) -> None:
+        # What was under way beside the failure ends with nobody to tell.
+        trace = problem.exc_traceback
+        source = Path(trace.tb_frame.f_code.co_filename).parts if trace else ()
+        if not {"orbax", "asyncio"} & set(source):
+            others(problem)
+
+    sys.unraisablehook = hook

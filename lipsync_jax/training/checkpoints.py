@@ -7,6 +7,8 @@ in the data is the step number. A folder gets its final name when it is complete
 
 import contextlib
 import dataclasses
+import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -182,7 +184,8 @@ class Checkpoints:
             except Exception as error:  # likewise
                 problem = error
         if not _all_processes(problem is None):
-            _say_damaged(folder, problem or "another process could not read it")
+            reason = _reason(problem) if problem else "another process cannot read it"
+            _say_damaged(folder, reason)
             return None
         state = arrays.unnamed(leaves, like)
         if int(arrays.checksum(state)) != meta["checksum"]:
@@ -208,10 +211,9 @@ class Checkpoints:
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise OutputError(
-                f"{self._folder}: cannot {action}: {reason}; earlier checkpoints are "
-                "kept; make room and run the same command again"
+                f"{self._folder}: cannot {action}: {_reason(error)}; earlier "
+                "checkpoints are kept; make room and run the same command again"
             ) from error
 
 
@@ -225,6 +227,14 @@ class _NewestAndBest(ocp.checkpoint_managers.PreservationPolicy):
     def should_preserve(self, checkpoints, *, context) -> list[bool]:
         newest = {info.step for info in checkpoints[-self._keep :]}
         return [info.step in newest | {self.best_step} for info in checkpoints]
+
+
+def _reason(error: Exception) -> str:
+    """What the operating system said, out of a page of TensorStore's."""
+    error = error.__cause__ or error
+    if code := re.search(r"os_error_code='(\d+)'", str(error)):
+        return os.strerror(int(code[1]))
+    return str(error).splitlines()[0][:200] if str(error) else repr(error)
 
 
 def _describe(leaves: dict[str, Any]) -> dict[str, str]:
@@ -251,6 +261,6 @@ def _all_processes(ok: bool) -> bool:
     return bool(multihost_utils.process_allgather(np.array(ok)).all())
 
 
-def _say_damaged(folder: epath.Path, problem: Exception | str) -> None:
-    reason = str(problem).splitlines()[0][:200] if str(problem) else repr(problem)
-    note(f"{folder}: damaged ({reason}); moved to {folder.parent.parent / 'damaged'}")
+def _say_damaged(folder: epath.Path, problem: str) -> None:
+    place = folder.parent.parent / "damaged"
+    note(f"{folder}: damaged ({problem}); moved to {place}")

@@ -4,6 +4,9 @@ import dataclasses
 import itertools
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import jax
@@ -167,10 +170,37 @@ def test_words_that_are_no_options(lipsync_train, capsys):
     assert "unrecognized arguments: --config.steps=1" in capsys.readouterr().err
 
 
-def test_help_needs_no_jax():
-    import subprocess
-    import sys
+def test_disk_full_in_one_line(tmp_path, dataset):
+    """In a process of its own: Orbax's threads write to stderr as they please."""
+    (tmp_path / "tiny.py").write_text(CONFIG)
+    program = (
+        "import resource, sys, tiny_task, test_train_cli\n"
+        "from lipsync_jax import systems\n"
+        "from lipsync_jax.cli.main import main\n"
+        "systems.TASKS = {'tiny': test_train_cli.CliTask}\n"
+        "tiny_task.register()\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    words = ["train", "--config", tmp_path / "tiny.py", "--workdir", tmp_path / "run"]
+    words += [f"--config.data.directory={dataset}", "--config.eval_every=0"]
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words, "--config.steps=8"],
+        env=os.environ | {"PYTHONPATH": f"{here}:{here.parent}:{here.parents[1]}"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert "Traceback" not in done.stderr
+    line = done.stderr.strip().splitlines()[-1]
+    assert line.startswith(f"lipsync train: {tmp_path / 'run' / 'checkpoints'}: cannot")
+    assert "File too large" in line
+    left = [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()]
+    assert [name for name in left if name.isdigit()] == []
 
+
+def test_help_needs_no_jax():
     program = (
         "import sys\nfrom lipsync_jax.cli.main import main\n"
         "try: main(['train', '--help'])\n"
