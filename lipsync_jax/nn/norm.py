@@ -1,4 +1,4 @@
-"""Batch normalisation with PyTorch's bookkeeping."""
+"""Normalisations: of batches with PyTorch's bookkeeping, and of vectors."""
 
 import flax.linen as nn
 import jax
@@ -6,6 +6,12 @@ import jax.numpy as jnp
 
 EPSILON = 1e-5
 MOMENTUM = 0.1
+
+
+def unit_length(x: jax.Array) -> jax.Array:
+    """`x` / max(|x|, 1e-12) along the last axis; has a gradient at 0, too."""
+    squared = jnp.square(x).sum(-1, keepdims=True)
+    return x / jnp.sqrt(jnp.maximum(squared, 1e-24))
 
 
 class BatchNorm(nn.Module):

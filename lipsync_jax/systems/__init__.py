@@ -1,10 +1,14 @@
 """The published systems, one folder each, all with the same rooms."""
 
+from collections.abc import Callable
+
 from flax import linen as nn
+from ml_collections import ConfigDict
 
 from lipsync_jax.systems.expert import model as expert
 from lipsync_jax.systems.wav2lip import model as wav2lip
 from lipsync_jax.systems.wav2lip.synthesize import Synthesizer as Wav2LipSynthesizer
+from lipsync_jax.training.task import Task
 
 # network name -> (system, module with the published sizes)
 NETWORKS: dict[str, tuple[str, nn.Module]] = {
@@ -18,3 +22,29 @@ NETWORKS: dict[str, tuple[str, nn.Module]] = {
 
 # system -> how its models make pixels from face crops and speech
 SYNTHESIZERS = {"wav2lip": Wav2LipSynthesizer}
+
+
+def _expert(config: ConfigDict) -> Task:
+    from lipsync_jax.systems.expert.task import ExpertTask
+
+    return ExpertTask(config)
+
+
+def _wav2lip(config: ConfigDict) -> Task:
+    from lipsync_jax.systems.wav2lip.task import Wav2LipTask
+
+    return Wav2LipTask(config)
+
+
+def _wav2lip_hq(config: ConfigDict) -> Task:
+    from lipsync_jax.systems.wav2lip.task_hq import Wav2LipHQTask
+
+    return Wav2LipHQTask(config)
+
+
+# `config.task` -> how it is trained; imported when used, since using a model needs none
+TASKS: dict[str, Callable[[ConfigDict], Task]] = {
+    "expert": _expert,
+    "wav2lip": _wav2lip,
+    "wav2lip_hq": _wav2lip_hq,
+}

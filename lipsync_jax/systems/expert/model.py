@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from lipsync_jax.nn.blocks import Conv, ConvBlock, Rows, stage, with_activation
+from lipsync_jax.nn.norm import unit_length
 
 
 def audio_rows(last_residuals: int = 2) -> Rows:
@@ -42,6 +43,16 @@ _FACE_96 = (
 FACE_ROWS: dict[str, Rows] = {
     "expert": (
         *_FACE_96,
+        Conv(512, stride=2),
+        Conv(512, padding=0),
+        Conv(512, kernel=1),
+    ),
+    # The same with one halving less: for small machines, not a published network.
+    "expert_48": (
+        Conv(32, kernel=7),
+        *stage(64, 2, kernel=5, stride=(1, 2), padding=1),
+        *stage(128, 3),
+        *stage(256, 2),
         Conv(512, stride=2),
         Conv(512, padding=0),
         Conv(512, kernel=1),
@@ -87,6 +98,20 @@ FACE_ROWS: dict[str, Rows] = {
         Conv(1024, kernel=1),
     ),
 }
+
+
+def mouths(faces: jax.Array) -> jax.Array:
+    """What an expert sees of faces: their lower halves, side by side in the channels.
+
+    Args:
+      faces: (B, T, S, S, 3).
+
+    Returns:
+      (B, S/2, S, 3T), frame by frame.
+    """
+    lower = faces[:, :, faces.shape[2] // 2 :]
+    b, t, h, w, c = lower.shape
+    return lower.transpose(0, 2, 3, 1, 4).reshape(b, h, w, t * c)
 
 
 class Expert(nn.Module):
@@ -141,11 +166,12 @@ class Expert(nn.Module):
             x = block(x, train=train)
         x = x.reshape(x.shape[0], -1)
         x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+        return unit_length(x)
 
 
 VARIANTS: dict[str, Expert] = {
     "expert": Expert(),
+    "expert_48": Expert(48, FACE_ROWS["expert_48"]),
     "expert_288_prelu": Expert(
         288, FACE_ROWS["expert_288_prelu"], with_activation(audio_rows(), "prelu")
     ),

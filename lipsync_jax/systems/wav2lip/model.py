@@ -16,7 +16,7 @@ from lipsync_jax.nn.blocks import (
     up,
     with_activation,
 )
-from lipsync_jax.nn.norm import BatchNorm
+from lipsync_jax.nn.norm import BatchNorm, unit_length
 from lipsync_jax.systems.expert.model import audio_rows, wide_audio_rows
 
 Stages = tuple[Rows, ...]
@@ -125,8 +125,7 @@ class Wav2Lip(nn.Module):
             features = self.audio[-1].features
             code = run(code, (Conv(features, kernel=1),) * 2, "audio_refine")
             wide = code.astype(jnp.promote_types(code.dtype, jnp.float32))
-            norm = jnp.linalg.norm(wide, axis=-1, keepdims=True)
-            code = jnp.clip(wide / jnp.maximum(norm, 1e-12), -1, 1).astype(code.dtype)
+            code = jnp.clip(unit_length(wide), -1, 1).astype(code.dtype)
 
         skips = []
         x = face
@@ -270,6 +269,12 @@ def _prelu(stages: Stages) -> Stages:
 
 GENERATORS: dict[str, Wav2Lip] = {
     "wav2lip": Wav2Lip(),
+    # One halving less than the published size: for small machines.
+    "wav2lip_48": Wav2Lip(
+        48,
+        (*encoder_stages((32, 64, 128, 256, 512), (0, 2, 3, 2, 1)), bottleneck(512)),
+        decoder_stages((512, 512, 512, 384, 256, 128)),
+    ),
     "wav2lip_288": Wav2Lip(288, _ENCODER_288, _DECODER_288),
     "wav2lip_288_prelu": Wav2Lip(
         288,
