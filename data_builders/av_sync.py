@@ -8,9 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
+from data_builders.jpeg import decode
 from data_builders.video import Unusable
 from lipsync_jax.data.schema import FPS, SAMPLE_RATE, Clip
-from lipsync_jax.opencv import cv2
 
 
 class Offset(Protocol):
@@ -40,7 +40,7 @@ class Aligner:
         Raises:
             Unusable: too far off, or the offset cannot be told.
         """
-        crops = np.stack([_decode(jpeg) for jpeg in clip.frames])
+        crops = np.stack([decode(jpeg) for jpeg in clip.frames])
         offset = self.measure(crops, clip.audio / np.float32(2**15))
         if offset.confidence < self.min_confidence:
             raise Unusable("sync unclear", f"confidence {offset.confidence:.2f}")
@@ -86,7 +86,3 @@ def move_sound(clip: Clip, frames: int) -> Clip:
         audio=audio,
         source=f"{clip.source} (sound moved by {frames} frames)",
     )
-
-
-def _decode(jpeg: bytes) -> np.ndarray:
-    return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)

@@ -98,7 +98,7 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder):
         """
 
     def assign(self, usable: Sequence[Video]) -> list[Video]:
-        """The videos that have clips, with their splits; by default as they are."""
+        """Gives each video that has clips a split, in order; by default it has one."""
         return list(usable)
 
     def _info(self) -> tfds.core.DatasetInfo:

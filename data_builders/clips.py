@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from data_builders.av_sync import Aligner
+from data_builders.jpeg import encode
 from data_builders.settings import Settings
 from data_builders.shots import ShotCounter
 from data_builders.video import Moved, Rejection, Unusable, Video
@@ -24,10 +25,8 @@ from lipsync_jax.faces.detect import FixedBox
 from lipsync_jax.faces.face import Detector
 from lipsync_jax.faces.track import TrackedFrame, track
 from lipsync_jax.media.reader import VideoReader
-from lipsync_jax.opencv import cv2
 
 SAMPLES_PER_FRAME = round(SAMPLE_RATE / FPS)
-JPEG_QUALITY = 95  # the original's
 MAX_GAP = 5  # frames without the face that are bridged: one window of the expert
 
 
@@ -113,15 +112,8 @@ def _crop(frame: TrackedFrame, shot: int, size: int) -> _Crop:
     stretch = (shot, frame.track, frame.face is not None)
     if frame.face is None:
         return _Crop(frame.index, stretch, b"", np.zeros(4), None)
-    jpeg = encode_jpeg(crop(frame.image, frame.face.box, size))
+    jpeg = encode(crop(frame.image, frame.face.box, size))
     return _Crop(frame.index, stretch, jpeg, frame.face.box, frame.landmarks)
-
-
-def encode_jpeg(image: np.ndarray) -> bytes:
-    """Encodes (H, W, 3) RGB uint8."""
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    return data.tobytes()
 
 
 def _runs(crops: Iterable[_Crop], longest: int) -> Iterator[list[_Crop]]:

@@ -61,8 +61,8 @@ def _pool(
     try:
         while waiting or running:
             while waiting and len(running) < processes:
-                item = waiting.popleft()
-                running[pool.submit(work, item)] = item
+                running[pool.submit(work, waiting[0])] = waiting[0]
+                waiting.popleft()
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 result = future.result()
