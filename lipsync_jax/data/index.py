@@ -7,6 +7,7 @@ The whole split is therefore read once, and what example selection needs is kept
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from lipsync_jax.data.schema import ClipMeta
 
 _FORMAT = 1
 _THREADS = 8
+_NONE = np.zeros(0, bool)
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def _save(path: Path, shards: Shards, index: Index) -> None:
         "records": index.records,
         "id": np.array([m.id for m in meta], np.str_),
         "frames": np.array([len(m.valid) for m in meta], np.int64),
-        "valid": np.packbits(np.concatenate([[], *(m.valid for m in meta)]) > 0),
+        "valid": np.packbits(np.concatenate([_NONE, *(m.valid for m in meta)])),
         "samples": np.array([m.samples for m in meta], np.int64),
         "fps": np.array([m.fps for m in meta], np.float64),
         "speaker": np.array([m.speaker for m in meta], np.str_),
@@ -148,7 +150,7 @@ def _load(path: Path, shards: Shards) -> Index | None:
         if not np.array_equal(arrays["shards"], _identity(shards)):
             return None
         return _from_arrays(arrays)
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
 
 

@@ -6,7 +6,6 @@ drawn from (seed, i). So the position in the data is the step number, and proces
 n simply takes the h-th part of each batch.
 """
 
-import logging
 import sys
 from collections import Counter
 from functools import lru_cache
@@ -20,8 +19,6 @@ from lipsync_jax.data.schema import ClipMeta
 from lipsync_jax.data.source import ClipSource
 from lipsync_jax.errors import ConfigError, DataError
 from lipsync_jax.training.task import Examples
-
-log = logging.getLogger(__name__)
 
 Batch = dict[str, np.ndarray]
 
@@ -99,12 +96,9 @@ def usable_clips(source: ClipSource, examples: Examples) -> np.ndarray:
     if not positions:
         raise DataError(f"{source.name}: no clip can be used: {told}")
     if reasons:
-        log.warning(
-            "%s: %d of %d clips cannot be used: %s",
-            source.name,
-            reasons.total(),
-            len(source),
-            told,
+        source.report.say(
+            f"{source.name}: {reasons.total()} of {len(source)} clips cannot be used: "
+            f"{told}"
         )
     return np.array(positions)
 

@@ -29,7 +29,7 @@ MAX_UNREADABLE = 0.1
 
 
 class Report:
-    """Unreadable records: each is reported once, too many of them are an error.
+    """What of a split is not used: each thing is said once, too many are an error.
 
     Attributes:
       unreadable: number of a record in the split -> why it cannot be read.
@@ -38,7 +38,16 @@ class Report:
     def __init__(self, shards: Shards):
         self.unreadable: dict[int, str] = {}
         self._shards = shards
+        self._said: set[str] = set()
         self._lock = threading.Lock()
+
+    def say(self, line: str) -> None:
+        """Logs a warning, the first time."""
+        with self._lock:
+            known = line in self._said
+            self._said.add(line)
+        if not known:
+            log.warning("%s", line)
 
     def add(self, found: dict[int, str]) -> None:
         """Notes records and warns of those not known yet.
@@ -51,7 +60,7 @@ class Report:
             new = {k: v for k, v in found.items() if k not in self.unreadable}
             self.unreadable |= new
         for line in self._by_shard(new):
-            log.warning("left out: %s", line)
+            self.say(f"left out: {line}")
         bad, count = len(self.unreadable), sum(self._shards.lengths)
         if bad == count or bad > max(1, MAX_UNREADABLE * count):
             where = "; ".join(self._by_shard(self.unreadable))
@@ -162,7 +171,7 @@ def open_split(directory: Path | str, split: str) -> ClipSource:
 def _read(records: Any, number: int) -> Clip:
     try:
         record = records[number]
-    except RuntimeError as error:  # what ArrayRecord raises, whatever went wrong
+    except (RuntimeError, ValueError) as error:  # of ArrayRecord, whatever is wrong
         raise DamagedRecord(str(error).split(";")[0]) from None
     return parse(record)
 

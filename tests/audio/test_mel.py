@@ -7,6 +7,7 @@ from parity import golden
 
 from lipsync_jax.audio.mel import (
     mel_basis,
+    mel_columns,
     mel_spectrogram,
     mel_spectrogram_jax,
     stream_mel,
@@ -58,3 +59,27 @@ def test_batches_in_jax():
     both = mel_spectrogram_jax(wav)
     assert both.shape == (2, 80, 17)
     np.testing.assert_allclose(both[1], mel_spectrogram(wav[1]), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "samples", [1, 2, 3, 199, 200, 201, 399, 400, 401, 402, 799, 800, 801, 1000, 4321]
+)
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_columns_equal_those_of_the_whole(samples, dtype):
+    pcm = np.random.default_rng(samples).integers(-20000, 20000, samples)
+    wav = pcm.astype(np.int16) if dtype == np.int16 else np.float32(pcm / 32768)
+    whole = mel_spectrogram(np.float32(pcm / 32768))
+    count = whole.shape[1]
+    for start in range(count):
+        for stop in {start + 1, min(count, start + 3), count}:
+            part = mel_columns(wav, start, stop)
+            np.testing.assert_array_equal(part, whole[:, start:stop])
+
+
+def test_columns_touch_only_the_samples_under_them(want):
+    wav = want["pcm"].copy()
+    part = mel_columns(wav, 20, 36)
+    low, high = 20 * 200 - 400 - 1, 35 * 200 + 400  # one more for the pre-emphasis
+    wav[:low], wav[high:] = 32767, -32768
+    np.testing.assert_array_equal(mel_columns(wav, 20, 36), part)
+    np.testing.assert_allclose(part, want["mel"][:, 20:36], atol=5e-6)
