@@ -14,7 +14,12 @@ from lipsync_jax.data.schema import FPS, SAMPLE_RATE, Clip
 
 
 class Offset(Protocol):
-    """What `evaluation.offset.av_offset` returns, as far as it matters here."""
+    """What `evaluation.offset.av_offset` returns, as far as it matters here.
+
+    Attributes:
+        frames: how late the sound is: frame i's is heard at frame i + `frames`.
+        confidence: larger is surer.
+    """
 
     frames: int
     confidence: float
