@@ -40,30 +40,38 @@ def write_files(clips: Sequence[Clip], folder: Path, wav_rate: int) -> None:
 
 
 def naive_batches(
-    folder: Path, system: str, batch_size: int, resolution: int, seed: int
+    folder: Path, system: str, batch_size: int, resolution: int, resampler: str
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Endless batches of float32 arrays, channels first, as the originals feed them."""
-    rng = np.random.default_rng(seed)
+    """Endless batches of float32 arrays, channels first, as the originals feed them.
+
+    Args:
+      folder: what `write_files` has written.
+      system: "expert" or "wav2lip".
+      batch_size: items per batch.
+      resolution: side of the network's pictures.
+      resampler: `res_type` of librosa.
+    """
+    rng = np.random.default_rng(0)
     item = {"expert": _expert_item, "wav2lip": _wav2lip_item}[system]
     clips = sorted(folder.iterdir())
     while True:
         items: list[dict[str, np.ndarray]] = []
         while len(items) < batch_size:
             clip = clips[rng.integers(len(clips))]
-            if (found := item(clip, resolution, rng)) is not None:
+            if (found := item(clip, resolution, resampler, rng)) is not None:
                 items.append(found)
         yield {name: np.stack([i[name] for i in items]) for name in items[0]}
 
 
 def _expert_item(
-    clip: Path, resolution: int, rng: np.random.Generator
+    clip: Path, resolution: int, resampler: str, rng: np.random.Generator
 ) -> dict[str, np.ndarray] | None:
     if (draw := _draw(clip, rng)) is None:
         return None
     start, wrong = draw
     in_sync = bool(rng.integers(2))
     pixels = _window(clip, start if in_sync else wrong, resolution)
-    mel = _mel(clip / "audio.wav")
+    mel = _mel(clip / "audio.wav", resampler)
     piece = _piece(mel, start)
     if pixels is None or piece is None:
         return None
@@ -76,14 +84,14 @@ def _expert_item(
 
 
 def _wav2lip_item(
-    clip: Path, resolution: int, rng: np.random.Generator
+    clip: Path, resolution: int, resampler: str, rng: np.random.Generator
 ) -> dict[str, np.ndarray] | None:
     if (draw := _draw(clip, rng)) is None:
         return None
     start, wrong = draw
     target = _window(clip, start, resolution)
     reference = _window(clip, wrong, resolution)
-    mel = _mel(clip / "audio.wav")
+    mel = _mel(clip / "audio.wav", resampler)
     pieces = [_piece(mel, frame) for frame in range(start - 1, start + WINDOW - 1)]
     if target is None or reference is None or start < 1:
         return None
@@ -120,10 +128,10 @@ def _window(clip: Path, start: int, resolution: int) -> np.ndarray | None:
     return np.stack([cv2.resize(i, (resolution, resolution)) for i in images]) / 255.0
 
 
-def _mel(path: Path) -> np.ndarray:
+def _mel(path: Path, resampler: str) -> np.ndarray:
     """Spectrogram (80, T) of a whole file."""
     spec = WAV2LIP
-    wav, _ = librosa.load(path, sr=spec.sample_rate)
+    wav, _ = librosa.load(path, sr=spec.sample_rate, res_type=resampler)
     wav = scipy.signal.lfilter([1, -spec.preemphasis], [1], wav)
     spectrum = librosa.stft(
         wav, n_fft=spec.n_fft, hop_length=spec.hop, pad_mode="reflect"
