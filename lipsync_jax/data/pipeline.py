@@ -13,12 +13,12 @@ from functools import lru_cache
 import grain
 import numpy as np
 
+from lipsync_jax.data.examples import Examples
 from lipsync_jax.data.memory import ClipMemory
 from lipsync_jax.data.record import DamagedRecord
 from lipsync_jax.data.schema import ClipMeta
 from lipsync_jax.data.source import ClipSource
 from lipsync_jax.errors import ConfigError, DataError
-from lipsync_jax.training.task import Examples
 
 Batch = dict[str, np.ndarray]
 

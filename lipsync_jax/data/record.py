@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 from google.protobuf.message import DecodeError
-from tensorflow_datasets.proto import tf_example_pb2
+from tensorflow_datasets.proto import tf_example_pb2, tf_feature_pb2
 
 from lipsync_jax.data.schema import LANDMARKS, MOUTH, Clip
 from lipsync_jax.errors import DataError
@@ -61,9 +61,9 @@ def parse(record: bytes) -> Clip:
     return clip
 
 
-def _text(feature: tf_example_pb2.Example) -> str:
+def _text(feature: tf_feature_pb2.Feature) -> str:
     return feature.bytes_list.value[0].decode()
 
 
-def _array(feature: tf_example_pb2.Example, dtype: type, *shape: int) -> np.ndarray:
+def _array(feature: tf_feature_pb2.Feature, dtype: type, *shape: int) -> np.ndarray:
     return np.frombuffer(feature.bytes_list.value[0], dtype).reshape(-1, *shape)

@@ -5,33 +5,17 @@ checkpoints and logging; losses, alternation of adversaries and scheduled weight
 belong to the task and live in its state.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax
-import numpy as np
 
-from lipsync_jax.data.schema import Clip, ClipMeta
+from lipsync_jax.data.examples import Examples
 
 State = Any  # a pytree of arrays
 Batch = Mapping[str, jax.Array]
 Metrics = Mapping[str, jax.Array]  # name -> scalar
-
-
-@dataclass(frozen=True)
-class Examples:
-    """How training examples are taken from clips (`systems/*/examples.py`).
-
-    Attributes:
-      starts: meta -> window positions that the method's rules allow, (k,) int64; a
-        clip without any is left out before the shuffle.
-      example: (clip, start, rng) -> arrays of one example; never fails for a start
-        that `starts` allowed. Images are uint8.
-    """
-
-    starts: Callable[[ClipMeta], np.ndarray]
-    example: Callable[[Clip, int, np.random.Generator], dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)

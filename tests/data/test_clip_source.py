@@ -5,13 +5,14 @@ import logging
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 import tiny_clips
 
-from lipsync_jax.data import index, record
+from lipsync_jax.data import index, record, schema
 from lipsync_jax.data.schema import meta_of
 from lipsync_jax.data.source import open_split
 from lipsync_jax.errors import DataError
@@ -223,9 +224,25 @@ def test_bytes_that_are_no_record(data):
         record.parse(data)
 
 
+@pytest.mark.parametrize(
+    "change,message",
+    [
+        ({"valid": np.ones(3, bool)}, "it has 24 frames, 3 marks and 24 boxes"),
+        ({"fps": float("nan")}, "it has nan frames per second"),
+    ],
+)
+def test_parts_that_do_not_fit_each_other(change, message):
+    features = schema.features()
+    example = schema.to_example(replace(tiny_clips.make_clip("a"), **change))
+    data = features.serialize_example(example)
+    with pytest.raises(record.DamagedRecord, match=message):
+        record.parse(data)
+
+
 def test_neither_tensorflow_nor_torch_is_imported(dataset):
     program = f"""
 import sys
+from dataclasses import replace
 from lipsync_jax.data import device, pipeline, source
 from lipsync_jax.systems.wav2lip.examples import examples
 batches = pipeline.train_batches(

@@ -9,13 +9,13 @@ import pytest
 import tiny_clips
 
 from lipsync_jax.data import frames
+from lipsync_jax.data.examples import Examples
 from lipsync_jax.data.frames import KeptFrames, Room, read_frames
 from lipsync_jax.data.memory import ClipMemory
 from lipsync_jax.data.pipeline import eval_batches, train_batches, usable_clips
 from lipsync_jax.data.source import open_split
 from lipsync_jax.errors import ConfigError, DataError
 from lipsync_jax.systems.wav2lip import examples as wav2lip
-from lipsync_jax.training.task import Examples
 
 
 def some_starts(meta):

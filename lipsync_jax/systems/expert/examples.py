@@ -14,9 +14,9 @@ from functools import partial
 import numpy as np
 
 from lipsync_jax.audio.mel import WAV2LIP, mel_columns
+from lipsync_jax.data.examples import Examples
 from lipsync_jax.data.frames import read_frames
 from lipsync_jax.data.schema import Clip, ClipMeta
-from lipsync_jax.training.task import Examples
 
 WINDOW = 5  # frames of one example
 MEL_STEPS = 16  # mel columns that go with a frame: 0.2 s

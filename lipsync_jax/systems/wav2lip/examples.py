@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 
 from lipsync_jax.audio.mel import mel_columns
+from lipsync_jax.data.examples import Examples
 from lipsync_jax.data.frames import read_frames
 from lipsync_jax.data.schema import Clip, ClipMeta
 from lipsync_jax.systems.expert.examples import (
@@ -25,7 +26,6 @@ from lipsync_jax.systems.expert.examples import (
     windows,
     with_partner,
 )
-from lipsync_jax.training.task import Examples
 
 
 def examples(resolution: int, min_distance: int = 1) -> Examples:
