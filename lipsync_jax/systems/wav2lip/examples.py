@@ -2,7 +2,8 @@
 
 The original draws a clip and two frames until all its rules hold. Here the first is
 drawn among the windows for which they hold, the second among the clip's other windows:
-the same distribution, without a draw that can fail.
+within a clip the same distribution, without a draw that can fail. Each clip comes once
+in an epoch; the original draws clips with replacement, those with gaps less often.
 
 Kept from the original: the sound of frame j in `mels` starts with frame j - 1, 40 ms
 earlier than what inference feeds for that frame, so a window cannot start at frame 0.
