@@ -96,6 +96,40 @@ def conv(
     )
 
 
+def _conv3x3(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return conv(x, kernel, (1, 1), 1)
+
+
+@jax.custom_vjp
+def fast_conv3x3(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`conv` with stride 1 and padding 1, on CPUs by Winograd's algorithm.
+
+    Shapes must be such as `cpu_conv.suits_winograd` accepts.
+    """
+    return platform_dependent(x, kernel, cpu=cpu_conv.winograd, default=_conv3x3)
+
+
+def _fast_conv3x3_forward(x, kernel):
+    return fast_conv3x3(x, kernel), (x, kernel)
+
+
+def _fast_conv3x3_backward(residuals, gradient):
+    # By hand, because a derivative of `platform_dependent` keeps what each of its
+    # branches needs; this keeps inputs only and transforms them again.
+    def pull_back(function):
+        return lambda x, kernel, gradient: jax.vjp(function, x, kernel)[1](gradient)
+
+    return platform_dependent(
+        *residuals,
+        gradient,
+        cpu=pull_back(cpu_conv.winograd),
+        default=pull_back(_conv3x3),
+    )
+
+
+fast_conv3x3.defvjp(_fast_conv3x3_forward, _fast_conv3x3_backward)
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def conv_transpose(
     x: jax.Array, kernel: jax.Array, stride: int, padding: int, size: tuple[int, int]
@@ -182,7 +216,8 @@ class ConvBlock(nn.Module):
         row = self.row
         # The converter tells the two kernel layouts apart by this name.
         name = "conv_transpose" if row.transposed else "conv"
-        y = _Convolution(row, self.folded, self.dtype, name=name)(x, size)
+        convolution = _Convolution(row, self.folded, self.dtype, name=name)
+        y = convolution(x, size, train)
         if row.norm and not self.folded:
             y = BatchNorm(name="norm")(y, train)
         if row.residual:
@@ -197,11 +232,13 @@ class ConvBlock(nn.Module):
 
 class _Convolution(nn.Module):
     row: Conv
-    inference: bool
+    folded: bool
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: jax.Array, size: tuple[int, int] | None) -> jax.Array:
+    def __call__(
+        self, x: jax.Array, size: tuple[int, int] | None, train: bool
+    ) -> jax.Array:
         row, channels = self.row, x.shape[-1]
         # PyTorch takes the fan-in of a transposed kernel from its output side.
         fan = row.features if row.transposed else channels
@@ -215,14 +252,11 @@ class _Convolution(nn.Module):
             return conv_transpose(x, kernel, row.stride, padding, size) + bias
         stride = (row.stride,) * 2 if isinstance(row.stride, int) else row.stride
 
-        def direct(x: jax.Array, kernel: jax.Array) -> jax.Array:
-            return conv(x, kernel, stride, padding)
-
-        if (
-            self.inference
-            and (stride, padding) == ((1, 1), 1)
-            and cpu_conv.suits_winograd(x, kernel)
-        ):
-            fast = cpu_conv.winograd
-            return platform_dependent(x, kernel, cpu=fast, default=direct) + bias
-        return direct(x, kernel) + bias
+        if (stride, padding) == ((1, 1), 1) and cpu_conv.suits_winograd(x, kernel):
+            if self.folded:
+                parts = cpu_conv.winograd_in_parts
+                y = platform_dependent(x, kernel, cpu=parts, default=_conv3x3)
+                return y + bias
+            if train:
+                return fast_conv3x3(x, kernel) + bias
+        return conv(x, kernel, stride, padding) + bias

@@ -1,10 +1,10 @@
-"""A faster float32 convolution for CPUs, used by the folded inference form.
+"""A faster float32 convolution for CPUs, used in training and by the inference form.
 
 XLA's CPU convolution runs near the cores' peak, so only fewer multiplications
 help: Winograd's F(4x4, 3x3) (Lavin & Gray, "Fast algorithms for convolutional
 neural networks", 2016) needs a quarter of them, with rounding errors around 1e-5
-of the largest output. It works on a few images at a time, so that intermediates
-stay in the cache. Accelerators have such kernels in their own libraries.
+of the largest output. Differentiated, it saves the same in both gradients.
+Accelerators have such kernels in their own libraries.
 """
 
 import jax
@@ -33,7 +33,7 @@ def suits_winograd(x: jax.Array, kernel: jax.Array) -> bool:
         kernel.shape[:2] == (3, 3)
         and x.dtype == jnp.float32
         and h % 4 == w % 4 == 0
-        and h >= 12
+        and h >= 24
         and channels >= 32
     )
 
@@ -45,10 +45,15 @@ def winograd(x: jax.Array, kernel: jax.Array) -> jax.Array:
       x: (N, H, W, C) float32, H and W multiples of 4.
       kernel: (3, 3, C, features).
     """
-    g = _KERNEL_TRANSFORM.astype(np.float32)
-    transformed = jnp.einsum("ai,bj,ijco->abco", g, g, kernel, precision="highest")
-    transformed = transformed.reshape(36, *kernel.shape[2:])
+    return _winograd(x, _transform_kernel(kernel))
 
+
+def winograd_in_parts(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`winograd` of a few images at a time, so that intermediates stay in the cache.
+
+    Not for a batch that is spread over devices: the loop over it would gather it.
+    """
+    transformed = _transform_kernel(kernel)
     n = x.shape[0]
     floats = 9 * x[0].size // 4  # of the transformed input, per image
     chunk = max(1, min(n, _CHUNK // floats))
@@ -57,6 +62,13 @@ def winograd(x: jax.Array, kernel: jax.Array) -> jax.Array:
     parts = x.reshape(n // chunk, chunk, *x.shape[1:])
     y = jax.lax.map(lambda part: _winograd(part, transformed), parts)
     return y.reshape(n, *y.shape[2:])
+
+
+def _transform_kernel(kernel: jax.Array) -> jax.Array:
+    """(3, 3, C, features) -> (36, C, features)."""
+    g = _KERNEL_TRANSFORM.astype(np.float32)
+    transformed = jnp.einsum("ai,bj,ijco->abco", g, g, kernel, precision="highest")
+    return transformed.reshape(36, *kernel.shape[2:])
 
 
 def _winograd(x: jax.Array, kernel: jax.Array) -> jax.Array:
