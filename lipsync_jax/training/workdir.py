@@ -10,8 +10,10 @@ from ml_collections import ConfigDict
 
 from lipsync_jax.errors import ConfigError, OutputError
 
-# What may differ when a run goes on: how long, how watched, on which machines.
+# What may differ when a run goes on: how long, how watched, on which machines. The
+# data may be mounted elsewhere there.
 MAY_CHANGE = {
+    "data.directory",
     "steps",
     "log_every",
     "eval_every",

@@ -272,8 +272,8 @@ GENERATORS: dict[str, Wav2Lip] = {
     # One halving less than the published size: for small machines.
     "wav2lip_48": Wav2Lip(
         48,
-        (*encoder_stages((32, 64, 128, 256, 512), (0, 2, 3, 2, 1)), bottleneck(512)),
-        decoder_stages((512, 512, 512, 384, 256, 128)),
+        (*encoder_stages((16, 32, 64, 128, 256), (0, 2, 3, 2, 2)), bottleneck(512)),
+        decoder_stages((512, 512, 384, 256, 128, 64)),
     ),
     "wav2lip_288": Wav2Lip(288, _ENCODER_288, _DECODER_288),
     "wav2lip_288_prelu": Wav2Lip(
