@@ -174,7 +174,7 @@ def _conv_transpose_backward(stride, padding, size, residuals, gradient):
         for axis in range(2)
     ]
 
-    def adjoint(kernel: jax.Array) -> jax.Array:
+    def adjoint(gradient: jax.Array, kernel: jax.Array) -> jax.Array:
         return jax.lax.conv_general_dilated(
             gradient,
             kernel[::-1, ::-1].swapaxes(2, 3),
@@ -183,8 +183,17 @@ def _conv_transpose_backward(stride, padding, size, residuals, gradient):
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
 
-    x_gradient, pull_back = jax.vjp(adjoint, kernel)
-    return x_gradient, *pull_back(x)
+    def by_convolution(x: jax.Array, gradient: jax.Array) -> jax.Array:
+        return jax.vjp(partial(adjoint, gradient), kernel)[1](x)[0]
+
+    def by_product(x: jax.Array, gradient: jax.Array) -> jax.Array:
+        flipped = cpu_conv.kernel_gradient(gradient, x, side, stride, pads)
+        return flipped[:, ::-1, ::-1].transpose(1, 2, 0, 3)
+
+    kernel_gradient = platform_dependent(
+        x, gradient, cpu=by_product, default=by_convolution
+    )
+    return adjoint(gradient, kernel), kernel_gradient
 
 
 conv_transpose.defvjp(_conv_transpose_forward, _conv_transpose_backward)

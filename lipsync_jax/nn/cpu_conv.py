@@ -1,4 +1,4 @@
-"""A faster float32 convolution for CPUs, used in training and by the inference form.
+"""Faster float32 convolutions for CPUs, used in training and by the inference form.
 
 XLA's CPU convolution runs near the cores' peak, so only fewer multiplications
 help: Winograd's F(4x4, 3x3) (Lavin & Gray, "Fast algorithms for convolutional
@@ -24,6 +24,50 @@ _KERNEL_TRANSFORM = np.array(
         [0, 0, 1],
     ]
 )
+
+
+def kernel_gradient(
+    x: jax.Array,
+    gradient: jax.Array,
+    side: int,
+    stride: int,
+    pads: list[tuple[int, int]],
+) -> jax.Array:
+    """Kernel gradient of a strided correlation, as one matrix product.
+
+    XLA computes it as a convolution with batch and channels exchanged, which on CPUs
+    spends its time on transposing both pictures.
+
+    Args:
+      x: (N, H, W, C), what was convolved.
+      gradient: (N, H', W', features), of the result.
+      side: of the kernel.
+      stride: of the convolution.
+      pads: (before, after) of rows and of columns.
+
+    Returns:
+      (features, side, side, C).
+    """
+    zero = jnp.zeros((), x.dtype)
+    x = jax.lax.pad(x, zero, [(0, 0, 0), *((*pad, 0) for pad in pads), (0, 0, 0)])
+    _, h, w, features = gradient.shape
+    # Every tap of the kernel has seen its own grid of pixels.
+    grids = [
+        x[
+            :,
+            i : i + stride * (h - 1) + 1 : stride,
+            j : j + stride * (w - 1) + 1 : stride,
+        ]
+        for i in range(side)
+        for j in range(side)
+    ]
+    pixels = jnp.concatenate(grids, axis=-1)
+    product = jax.lax.dot_general(
+        gradient.reshape(-1, features),
+        pixels.reshape(-1, pixels.shape[-1]),
+        (((0,), (0,)), ((), ())),
+    )
+    return product.reshape(features, side, side, -1)
 
 
 def suits_winograd(x: jax.Array, kernel: jax.Array) -> bool:
