@@ -60,9 +60,8 @@ def open_aligner(folder: Path, max_offset: int, min_confidence: float) -> Aligne
     Raises:
         ModelError: the folder holds no usable expert.
     """
-    from lipsync_jax.evaluation.offset import av_offset
-
     from lipsync_jax import models_io
+    from lipsync_jax.evaluation.offset import av_offset
 
     model = models_io.load(folder, system="expert")
     measure = partial(av_offset, model.module, model.variables)

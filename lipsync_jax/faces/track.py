@@ -155,7 +155,9 @@ def _smooth(sights: Iterable[Sight], smoothing: str) -> Iterator[TrackedFrame]:
 
     for name, run in groupby(sights, stretch):
         if name is None:
-            yield from (TrackedFrame(s.index, s.image, None, None, s.track) for s in run)
+            yield from (
+                TrackedFrame(s.index, s.image, None, None, s.track) for s in run
+            )
             continue
         waiting: deque[Sight] = deque()
         for box in SMOOTHERS[smoothing](_boxes(run, waiting)):
