@@ -40,11 +40,14 @@ def bench_network(
     if name not in GENERATORS:
         raise OptionError(f"no generator {name!r}; there are: {', '.join(GENERATORS)}")
     module = GENERATORS[name]
+    if compare_torch and name != "wav2lip":
+        raise OptionError("--compare torch knows the network wav2lip only")
     seconds: dict[str, list[float]] = {"jax": []}
     ours = _jax(module, batch_size, dtype)
     with ExitStack() as stack:
         if compare_torch:
-            theirs = stack.enter_context(_torch_process(name, batch_size, dtype))
+            theirs = torch_process("torch_network", str(batch_size), dtype)
+            theirs = stack.enter_context(theirs)
             seconds["torch"] = []
         for _ in range(rounds):
             seconds["jax"] += turn(ours)
@@ -97,19 +100,23 @@ def _jax(module: Wav2Lip, batch_size: int, dtype: str) -> Callable[[], None]:
 
 
 @contextmanager
-def _torch_process(
-    name: str, batch_size: int, dtype: str
-) -> Iterator[Callable[[], list[float]]]:
-    """PyTorch in a process of its own, as its users run it; gives one turn a call."""
-    if name != "wav2lip":
-        raise OptionError("--compare torch knows the network wav2lip only")
+def torch_process(program: str, *words: str) -> Iterator[Callable[[], list[float]]]:
+    """PyTorch in a process of its own, as its users run it; gives one turn a call.
+
+    Args:
+      program: module of this package that answers lines with lists of seconds.
+      words: its arguments.
+
+    Raises:
+      OptionError: PyTorch is not installed.
+    """
     if importlib.util.find_spec("torch") is None:
         raise OptionError(
             "--compare torch needs PyTorch: pip install 'lipsync_jax[test]'"
         )
-    command = [sys.executable, "-m", "lipsync_jax.bench.torch_network"]
+    command = [sys.executable, "-m", f"lipsync_jax.bench.{program}"]
     with subprocess.Popen(
-        [*command, str(batch_size), dtype],
+        [*command, *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
