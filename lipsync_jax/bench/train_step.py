@@ -27,12 +27,11 @@ from lipsync_jax.systems.expert.model import VARIANTS as EXPERTS
 from lipsync_jax.training import data
 from lipsync_jax.training import mesh as mesh_lib
 from lipsync_jax.training.log import device_memory
-from lipsync_jax.training.program import Program
+from lipsync_jax.training.program import Program, steps_ahead
 from lipsync_jax.training.task import Task
 
 CONFIGS = ("expert", "wav2lip", "wav2lip_hq", "wav2lip_hd")
 _TURN = 3  # steps that are timed together
-_IN_FLIGHT = 2  # steps, as in the training loop
 
 
 def bench_train(
@@ -200,7 +199,7 @@ class _Step:
         for batch in itertools.islice(self.batches, count):
             self._run, metrics = self._step(self._run, batch)
             pending.append(metrics)
-            if len(pending) > _IN_FLIGHT:
+            if len(pending) > steps_ahead():
                 jax.block_until_ready(pending.popleft())
         jax.block_until_ready((self._run, pending))
 

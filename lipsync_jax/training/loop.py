@@ -25,10 +25,9 @@ from lipsync_jax.training.log import Log, about, device_memory
 from lipsync_jax.training.note import note
 from lipsync_jax.training.preemption import Preemption
 from lipsync_jax.training.profile import Profile
-from lipsync_jax.training.program import Program, Run
+from lipsync_jax.training.program import Program, Run, steps_ahead
 from lipsync_jax.training.task import Metrics, Task
 
-_IN_FLIGHT = 2  # steps given to the devices before the oldest must be done
 HostBatches = Iterator[dict[str, np.ndarray]]
 
 
@@ -176,7 +175,7 @@ class _Session:
                     self.run, metrics = train_step(self.run, batch)
                 profile.after(step, metrics)
                 pending.append((step, metrics))
-                settle(_IN_FLIGHT)
+                settle(steps_ahead())
                 bar.update()
 
                 last = step == config.steps

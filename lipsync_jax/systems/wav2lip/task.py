@@ -172,15 +172,7 @@ class Wav2LipTask:
             mutable=["batch_stats"],
         )
 
-        def off(drawn: jax.Array) -> tuple[jax.Array, Any]:
-            return jnp.zeros((), drawn.dtype), stats.expert
-
-        def on(drawn: jax.Array) -> tuple[jax.Array, Any]:
-            expert = {**state.expert, "batch_stats": stats.expert}
-            return self._sync(drawn, batch, expert)
-
-        # While its weight is 0 the expert is not run at all.
-        sync, expert = jax.lax.cond(state.sync_weight > 0, on, off, drawn)
+        sync, expert = self._sync_if_on(drawn, state, stats.expert, batch)
         losses = {"l1": jnp.abs(drawn - target(batch)).mean(), "sync": sync}
         return drawn, Statistics(new["batch_stats"], expert), losses
 
@@ -199,6 +191,26 @@ class Wav2LipTask:
             "sync": sync,
             "mouth_l1": error[:, :, error.shape[2] // 2 :].mean(),
         }
+
+    def _sync_if_on(
+        self, drawn: jax.Array, state: State, stats: Any, batch: Batch
+    ) -> tuple[jax.Array, Any]:
+        """As `_sync`; while its weight is 0 the expert is not run at all."""
+
+        def on(drawn: jax.Array) -> tuple[jax.Array, jax.Array, Any]:
+            expert = {**state.expert, "batch_stats": stats}
+            gradient = jax.value_and_grad(self._sync, has_aux=True)
+            (sync, new), slope = gradient(drawn, batch, expert)
+            return sync, slope, new
+
+        def off(drawn: jax.Array) -> tuple[jax.Array, jax.Array, Any]:
+            return jnp.zeros((), drawn.dtype), jnp.zeros_like(drawn), stats
+
+        # The gradient is taken inside: differentiated from outside, both branches
+        # would have to hand out all that the expert's own derivative needs.
+        fixed = jax.lax.stop_gradient(drawn)
+        sync, slope, stats = jax.lax.cond(state.sync_weight > 0, on, off, fixed)
+        return sync + jnp.vdot(slope, drawn - fixed), stats
 
     def _sync(
         self, drawn: jax.Array, batch: Batch, expert: Any
