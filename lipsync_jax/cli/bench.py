@@ -1,4 +1,4 @@
-"""Measure the network and the whole pipeline on this machine."""
+"""Measure network, pipeline, training step or input pipeline on this machine."""
 
 import argparse
 import json
@@ -11,12 +11,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "part",
         nargs="?",
-        choices=("all", "network", "pipeline"),
+        choices=("all", "network", "pipeline", "train", "loader"),
         default="all",
-        help="network: frames/s of the network alone; pipeline: a whole sync run",
+        help="network: frames/s of the network alone; pipeline: a whole sync run; all: "
+        "these two; train: a training step; loader: the input pipeline of training",
     )
     add("--network", default="wav2lip", help="generator to measure, random weights")
-    add("--batch_size", type=int, default=16, help="frames per network call")
+    add("--batch_size", type=int, help="default 16; train: the configuration's")
     add(
         "--dtype",
         choices=("float32", "bfloat16"),
@@ -25,8 +26,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--rounds", type=int, default=5, help="turns of three timed network calls")
     add("--compare", choices=("torch",), help="measure PyTorch in the same run")
+    add("--config", default="wav2lip", help="train: name of a published configuration")
+    add("--steps", type=int, default=15, help="train: steps that are timed")
+    add("--no_sync", action="store_true", help="train: without the sync loss")
+    add("--data", help="train, loader: prepared dataset; train without one: noise")
+    add("--split", default="train", help="loader: of the dataset")
+    add(
+        "--system",
+        choices=("wav2lip", "expert"),
+        default="wav2lip",
+        help="loader: whose examples",
+    )
     add("--face", type=Path, help="video for the pipeline; default: drawn, 1920x1080")
-    add("--seconds", type=float, default=6.0, help="length of the drawn clip")
+    add(
+        "--seconds",
+        type=float,
+        default=6.0,
+        help="of the drawn clip; loader: of each loader",
+    )
     add(
         "--detector",
         choices=("auto", "mediapipe", "haar"),
@@ -42,19 +59,52 @@ def run(args: argparse.Namespace) -> None:
 
     prepare()
     result: dict = {}
-    if args.part != "pipeline":
+    if args.part in ("all", "network"):
         from lipsync_jax.bench.network import bench_network
 
         result |= bench_network(
-            args.network, args.batch_size, args.dtype, args.rounds, bool(args.compare)
+            args.network,
+            args.batch_size or 16,
+            args.dtype,
+            args.rounds,
+            bool(args.compare),
         )
-    if args.part != "network":
+    if args.part in ("all", "pipeline"):
         result |= _pipeline(args)
+    if args.part == "train":
+        from lipsync_jax.bench.train_step import bench_train
+
+        result = bench_train(
+            args.config,
+            args.batch_size,
+            args.dtype,
+            args.steps,
+            not args.no_sync,
+            args.data,
+            bool(args.compare),
+        )
+    if args.part == "loader":
+        result = _loader(args)
     if args.json:
         print(json.dumps(result, indent=2))
         return
     for key, value in result.items():
         print(f"{key + ':':34}{value}")
+
+
+def _loader(args: argparse.Namespace) -> dict:
+    from lipsync_jax.bench.loader import bench_loader
+    from lipsync_jax.errors import OptionError
+
+    if args.data is None:
+        raise OptionError("bench loader needs --data, a folder `lipsync build` printed")
+    return bench_loader(
+        Path(args.data),
+        args.split,
+        args.system,
+        args.batch_size or 16,
+        seconds=args.seconds,
+    )
 
 
 def _pipeline(args: argparse.Namespace) -> dict:
@@ -71,7 +121,7 @@ def _pipeline(args: argparse.Namespace) -> dict:
     synthesizer = Synthesizer(
         module,
         jax.jit(module.init)(jax.random.key(0), *inputs),
-        batch_size=args.batch_size,
+        batch_size=args.batch_size or 16,
         dtype=jnp.dtype(args.dtype),
     )
     options = SyncOptions(detector=args.detector)

@@ -1,1 +1,1 @@
-"""A drawn clip and an untrained checkpoint: everything runs with no download."""
+"""The demo: drawn people, training, measures and a report; and one drawn clip."""

@@ -145,3 +145,8 @@ def test_slim_system_is_told_which_packages_it_lacks(command, tmp_path):
     assert done.returncode == 2
     assert "apt-get install libgl1" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_bench_of_the_loader_says_what_it_needs(capsys):
+    assert main(["bench", "loader"]) == 2
+    assert "needs --data" in capsys.readouterr().err
