@@ -15,9 +15,9 @@ def get_config(arg: str = "") -> ConfigDict:
     config.network = "expert_48"
     config.arguments.width = 0.25
     config.batch_size = 32
-    config.steps = 2000
+    config.steps = 2400
     config.log_every = 25
-    config.eval_every = config.save_every = 500
+    config.eval_every = config.save_every = 600
     config.eval_batches = 16
     config.optimizer.learning_rate = 5e-4
     config.optimizer.ema = 0.98

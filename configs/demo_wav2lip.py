@@ -12,14 +12,14 @@ def get_config(arg: str = "") -> ConfigDict:
     config.arguments.width = 0.25
     # A batch of eight windows is too small for the expert's batch statistics.
     config.method.expert_mode = "eval"
-    config.method.sync_weight = 0.05
+    config.method.sync_weight = 0.01
     config.method.sync_threshold = 100.0  # on from the first evaluation
     config.batch_size = 8
-    config.steps = 1500
+    config.steps = 1200
     config.log_every = 25
-    config.eval_every = config.save_every = 100
+    config.eval_every = config.save_every = 300
     config.eval_batches = 2
-    config.optimizer.learning_rate = 5e-4
+    config.optimizer.learning_rate = 1e-3
     config.optimizer.ema = 0.98
     config.threads = 2
     if arg == "quick":
