@@ -15,6 +15,7 @@ GOLDENS = Path(__file__).parent / "goldens" / "wav2lip"
 _spec = importlib.util.spec_from_file_location("fill", GOLDENS.parent / "fill.py")
 _fill = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_fill)
+fill_inputs = _fill.fill_inputs
 
 
 @lru_cache
