@@ -52,7 +52,7 @@ class Model:
 
 
 def build(network: str, arguments: Mapping[str, Any] | None = None) -> nn.Module:
-    """The module of a network name; `arguments` override its sizes.
+    """The module of a network name; `arguments` override its fields.
 
     Raises:
       ModelError: unknown name or argument; lists the known ones.
@@ -62,7 +62,8 @@ def build(network: str, arguments: Mapping[str, Any] | None = None) -> nn.Module
             f"unknown network {network!r}; known: {', '.join(sorted(NETWORKS))}"
         )
     module = NETWORKS[network][1]
-    known = {"resolution", "width"} & set(type(module).__dataclass_fields__)
+    fields = set(type(module).__dataclass_fields__)
+    known = fields & {"resolution", "width", "audio_offset"}
     if unknown := set(arguments or {}) - known:
         raise ModelError(
             f"network {network} takes no {', '.join(sorted(unknown))}; "

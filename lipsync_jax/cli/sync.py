@@ -36,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=4,
         default=(0, 10, 0, 0),
         metavar=_BOX,
-        help="pixels added around the detected face, may be negative",
+        help="pixels by which the detected face's box grows on each side (LipGAN's own "
+        "program shrinks it at the top and left); negative ones shrink it",
     )
     add(
         "--box",
@@ -112,7 +113,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mel_shift",
         type=int,
         default=0,
-        help="frames to move the speech by; -1 is the alignment seen in training",
+        help="frames to move the speech by; -1 is the alignment that Wav2Lip sees in "
+        "training",
     )
 
 

@@ -56,7 +56,8 @@ def paste(
 
     Args:
         image: (H, W, 3) uint8; left as it is.
-        patch: (h, w, 3) uint8 of any size; resized to the box (bilinear).
+        patch: (h, w, 3) of any size, resized to the box (bilinear): uint8, or float32
+            in [0, 255], which is truncated afterwards.
         box: (4,) integer x1, y1, x2, y2 inside the frame.
         mask: (box height, box width) float32 in [0, 1], the patch's share; None
             for the hard rectangle of the original.
@@ -66,7 +67,7 @@ def paste(
     """
     x1, y1, x2, y2 = box
     result = image.copy()
-    patch = cv2.resize(patch, (int(x2 - x1), int(y2 - y1)))
+    patch = cv2.resize(patch, (int(x2 - x1), int(y2 - y1))).astype(np.uint8)
     if mask is not None:
         patch = cv2.blendLinear(patch, image[y1:y2, x1:x2], mask, 1 - mask)
     result[y1:y2, x1:x2] = patch

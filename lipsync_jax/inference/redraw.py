@@ -18,11 +18,11 @@ class Draws(Protocol):
     size: int
     batch_size: int
 
-    def __call__(self, crops: np.ndarray, mels: np.ndarray) -> np.ndarray: ...
+    def __call__(self, crops: np.ndarray, windows: np.ndarray) -> np.ndarray: ...
 
 
 class Drawn(NamedTuple):
-    """A frame, its face and the new pixels of that face (size, size, 3)."""
+    """A frame, its face and the new pixels of that face, as `paste` takes them."""
 
     frame: TrackedFrame
     patch: np.ndarray | None
@@ -38,7 +38,7 @@ def redraw(
 
     Args:
       frames: tracked frames.
-      windows: one mel window (80, 16) per frame.
+      windows: what is heard at each frame; there may be more of them.
       synthesizer: the compiled network.
     """
     pairs = zip(frames, windows, strict=False)
@@ -52,12 +52,12 @@ def redraw(
 
 
 def _submit(batch: list, synthesizer: Draws) -> tuple[list[TrackedFrame], object]:
-    with_face = [(f, mel) for f, mel in batch if f.face is not None]
+    with_face = [(f, window) for f, window in batch if f.face is not None]
     patches = None
     if with_face:
         size = synthesizer.size
         crops = [crop(frame.image, frame.face.box, size) for frame, _ in with_face]
-        patches = synthesizer(np.stack(crops), np.stack([mel for _, mel in with_face]))
+        patches = synthesizer(np.stack(crops), np.stack([w for _, w in with_face]))
     return [frame for frame, _ in batch], patches
 
 

@@ -44,7 +44,7 @@ class SyncOptions:
       blend: "feather", or "hard" for the original's rectangle.
       on_no_face: "pass" leaves such frames as they are, "error" stops.
       loop: "restart" or "pingpong" when the speech is longer than the video.
-      mel_shift: frames by which the speech windows are moved.
+      mel_shift: frames by which the windows of speech are moved.
       crf: x264 quality.
       preset: x264's trade of speed for file size.
       lossless: exact pixels instead.
@@ -123,7 +123,7 @@ def sync(
     if count == 0:
         raise AudioError(
             f"{audio}: {samples / synthesizer.sample_rate:.2f} s of sound is too "
-            "short; the network needs at least 0.2 s"
+            f"short; this network needs at least {synthesizer.min_seconds:g} s"
         )
     transform = Transform() if reader.info.is_image else options.transform
     size = transform.size(reader.info.width, reader.info.height)
@@ -166,10 +166,10 @@ def sync(
             options.loop,
         )
         sound = stream_audio(audio, synthesizer.sample_rate)
-        mels = synthesizer.windows(sound, float(fps), options.mel_shift)
+        windows = synthesizer.windows(sound, float(fps), options.mel_shift)
         ahead = synthesizer.batch_size
         tracked = stack.enter_context(closing(prefetch(tracked, ahead)))
-        drawn = redraw(tracked, mels, synthesizer)
+        drawn = redraw(tracked, windows, synthesizer)
         drawn = stack.enter_context(closing(prefetch(drawn, ahead)))
         for index, item in enumerate(drawn):
             if item.patch is None:

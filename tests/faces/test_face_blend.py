@@ -65,6 +65,15 @@ def test_hard_paste_is_the_original_rectangle():
     np.testing.assert_array_equal(image, before)
 
 
+def test_a_float_patch_is_truncated_once_it_has_its_size():
+    image = np.zeros((*FRAME, 3), np.uint8)
+    patch = np.random.default_rng(0).uniform(0, 255.5, (96, 96, 3)).astype(np.float32)
+    pasted = paste(image, patch, BOX, None)[50:190, 100:200]
+    np.testing.assert_array_equal(pasted, np.floor(cv2.resize(patch, (100, 140))))
+    mixed = paste(image, patch, BOX, np.ones((140, 100), np.float32))[50:190, 100:200]
+    assert np.abs(mixed.astype(int) - pasted).max() <= 1
+
+
 def test_soft_paste_mixes_by_the_mask_and_leaves_the_rest():
     image = np.full((*FRAME, 3), 200, np.uint8)
     patch = np.full((96, 96, 3), 100, np.uint8)

@@ -79,9 +79,11 @@ class Synthesizer:
       size: side of the crops in pixels.
       batch_size: crops per call of the compiled program.
       sample_rate: of the speech it takes, in Hz.
+      min_seconds: the shortest speech it takes.
     """
 
     sample_rate = WAV2LIP.sample_rate
+    min_seconds = WINDOW / WAV2LIP.frames_per_second
 
     def __init__(
         self,
