@@ -1,9 +1,10 @@
-"""The convolution blocks of the Wav2Lip family, described by table rows.
+"""The convolution blocks of all networks, described by table rows.
 
 A network is a table: one `Conv` row per block, as in the papers' appendices.
 Sizes of a family (96, 192, 288, 384 pixels) differ in their rows alone.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -17,7 +18,10 @@ from lipsync_jax.nn import cpu_conv
 from lipsync_jax.nn.norm import BatchNorm
 
 Pair = int | tuple[int, int]
-Activation = Literal["relu", "leaky", "prelu", "leaky01"]
+# Zeros on each side; TensorFlow's rule, which at stride 2 may put one more after than
+# before; or (before, after) of the rows and of the columns.
+Padding = int | Literal["SAME"] | tuple[tuple[int, int], tuple[int, int]]
+Activation = Literal["relu", "leaky", "prelu", "leaky01"] | None
 
 
 @dataclass(frozen=True)
@@ -26,20 +30,20 @@ class Conv:
 
     Attributes:
       features: output channels.
-      kernel: kernel side (square).
+      kernel: kernel side, or (rows, columns).
       stride: stride, or (rows, columns).
-      padding: zero padding on each side; None keeps the size at stride 1.
+      padding: see `Padding`; None keeps the size at stride 1.
       residual: add the block's input before the activation.
       transposed: transposed convolution; its output size is given at the call.
       activation: "relu", "leaky" (slope 0.2), "leaky01" (slope 0.01) or "prelu"
-        (one learnt slope for all channels).
-      norm: whether batch norm follows the convolution.
+        (one learnt slope for all channels); None for none.
+      norm: whether a normalisation follows the convolution.
     """
 
     features: int
-    kernel: int = 3
+    kernel: Pair = 3
     stride: Pair = 1
-    padding: int | None = None
+    padding: Padding | None = None
     residual: bool = False
     transposed: bool = False
     activation: Activation = "relu"
@@ -73,6 +77,10 @@ def with_activation(rows: Rows, activation: Activation) -> Rows:
     return tuple(replace(row, activation=activation) for row in rows)
 
 
+def _pair(value: Pair) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value
+
+
 def _uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:
     """PyTorch's default for convolutions: uniform in +-1/sqrt(fan_in)."""
     bound = fan_in**-0.5
@@ -84,14 +92,16 @@ def _uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:
 
 
 def conv(
-    x: jax.Array, kernel: jax.Array, stride: tuple[int, int], padding: int
+    x: jax.Array, kernel: jax.Array, stride: tuple[int, int], padding: Padding
 ) -> jax.Array:
     """Correlation of `x` (N, H, W, C) with `kernel` (h, w, C, features)."""
+    if isinstance(padding, int):
+        padding = ((padding, padding),) * 2
     return jax.lax.conv_general_dilated(
         x,
         kernel,
         window_strides=stride,
-        padding=((padding, padding),) * 2,
+        padding=padding,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
 
@@ -207,11 +217,16 @@ class ConvBlock(nn.Module):
       folded: inference form; batch norm is already inside the convolution
         (`lipsync_jax.nn.fold`).
       dtype: compute type; parameters stay float32.
+      norm: makes the normalisation of rows that have one.
+      glorot: start with Glorot's uniform kernels and without biases, as Keras does,
+        instead of PyTorch's way.
     """
 
     row: Conv
     folded: bool = False
     dtype: Any = jnp.float32
+    norm: Callable[..., nn.Module] = BatchNorm
+    glorot: bool = False
 
     @nn.compact
     def __call__(
@@ -225,12 +240,14 @@ class ConvBlock(nn.Module):
         row = self.row
         # The converter tells the two kernel layouts apart by this name.
         name = "conv_transpose" if row.transposed else "conv"
-        convolution = _Convolution(row, self.folded, self.dtype, name=name)
+        convolution = _Convolution(row, self.folded, self.dtype, self.glorot, name=name)
         y = convolution(x, size, train)
         if row.norm and not self.folded:
-            y = BatchNorm(name="norm")(y, train)
+            y = self.norm(name="norm")(y, train)
         if row.residual:
             y = y + x.astype(y.dtype)
+        if row.activation is None:
+            return y
         if row.activation == "prelu":
             slope = self.param("slope", nn.initializers.constant(0.25), (1,))
             return jnp.where(y >= 0, y, slope.astype(y.dtype) * y)
@@ -243,23 +260,28 @@ class _Convolution(nn.Module):
     row: Conv
     folded: bool
     dtype: Any
+    glorot: bool
 
     @nn.compact
     def __call__(
         self, x: jax.Array, size: tuple[int, int] | None, train: bool
     ) -> jax.Array:
         row, channels = self.row, x.shape[-1]
-        # PyTorch takes the fan-in of a transposed kernel from its output side.
-        fan = row.features if row.transposed else channels
-        init = _uniform_fan_in(fan * row.kernel**2)
-        shape = (row.kernel, row.kernel, channels, row.features)
+        height, width = _pair(row.kernel)
+        if self.glorot:
+            init, bias_init = nn.initializers.glorot_uniform(), nn.initializers.zeros
+        else:
+            # PyTorch takes the fan-in of a transposed kernel from its output side.
+            fan = row.features if row.transposed else channels
+            init = bias_init = _uniform_fan_in(fan * height * width)
+        shape = (height, width, channels, row.features)
         kernel = self.param("kernel", init, shape).astype(self.dtype)
-        bias = self.param("bias", init, (row.features,)).astype(self.dtype)
+        bias = self.param("bias", bias_init, (row.features,)).astype(self.dtype)
         x = x.astype(self.dtype)
-        padding = row.kernel // 2 if row.padding is None else row.padding
+        padding = height // 2 if row.padding is None else row.padding
         if row.transposed:
             return conv_transpose(x, kernel, row.stride, padding, size) + bias
-        stride = (row.stride,) * 2 if isinstance(row.stride, int) else row.stride
+        stride = _pair(row.stride)
 
         if (stride, padding) == ((1, 1), 1) and cpu_conv.suits_winograd(x, kernel):
             if self.folded:

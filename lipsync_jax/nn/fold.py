@@ -7,7 +7,7 @@ import numpy as np
 from lipsync_jax.nn.norm import EPSILON
 
 
-def fold_batch_norm(variables: Mapping) -> dict:
+def fold_batch_norm(variables: Mapping, epsilon: float = EPSILON) -> dict:
     """Variables for the same module built with `folded=True`.
 
     Wherever a convolution stands beside a `norm`, the normalisation
@@ -16,17 +16,19 @@ def fold_batch_norm(variables: Mapping) -> dict:
 
     Args:
       variables: {"params": ..., "batch_stats": ...} of the unfolded module.
+      epsilon: of its batch norms.
 
     Returns:
       {"params": ...} with NumPy float32 leaves.
     """
-    return {"params": _fold(variables["params"], variables.get("batch_stats", {}))}
+    params, stats = variables["params"], variables.get("batch_stats", {})
+    return {"params": _fold(params, stats, epsilon)}
 
 
-def _fold(params: Mapping, stats: Mapping) -> dict:
+def _fold(params: Mapping, stats: Mapping, epsilon: float) -> dict:
     if "norm" not in params:
         return {
-            name: _fold(value, stats.get(name, {}))
+            name: _fold(value, stats.get(name, {}), epsilon)
             if isinstance(value, Mapping)
             else np.asarray(value)
             for name, value in params.items()
@@ -34,7 +36,7 @@ def _fold(params: Mapping, stats: Mapping) -> dict:
     name = "conv" if "conv" in params else "conv_transpose"
     norm, moments, conv = params["norm"], stats["norm"], params[name]
     wide = {key: np.asarray(value, np.float64) for key, value in moments.items()}
-    scale = np.asarray(norm["scale"], np.float64) / np.sqrt(wide["var"] + EPSILON)
+    scale = np.asarray(norm["scale"], np.float64) / np.sqrt(wide["var"] + epsilon)
     bias = np.asarray(conv["bias"], np.float64)
     folded = {
         "kernel": (np.asarray(conv["kernel"]) * scale).astype(np.float32),

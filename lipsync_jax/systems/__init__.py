@@ -6,6 +6,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from lipsync_jax.systems.expert import model as expert
+from lipsync_jax.systems.lipgan import model as lipgan
 from lipsync_jax.systems.wav2lip import model as wav2lip
 from lipsync_jax.systems.wav2lip.synthesize import Synthesizer as Wav2LipSynthesizer
 from lipsync_jax.training.task import Task
@@ -17,6 +18,11 @@ NETWORKS: dict[str, tuple[str, nn.Module]] = {
     **{
         name: ("discriminator", module)
         for name, module in wav2lip.DISCRIMINATORS.items()
+    },
+    **{name: ("lipgan", module) for name, module in lipgan.GENERATORS.items()},
+    **{
+        name: ("lipgan_discriminator", module)
+        for name, module in lipgan.DISCRIMINATORS.items()
     },
 }
 
