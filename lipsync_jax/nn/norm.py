@@ -62,7 +62,8 @@ class BatchNorm(nn.Module):
                 unbiased *= count / (count - 1 - self.epsilon)
                 steps.value += 1
                 # Adam's correction of an average that began with zero.
-                weight /= 1 - (1 - self.momentum) ** steps.value
+                known = 1 - (1 - self.momentum) ** steps.value
+                weight = jnp.minimum(weight / known, 1)
             mean.value = (1 - weight) * mean.value + weight * batch_mean
             var.value = (1 - weight) * var.value + weight * unbiased
         return y
