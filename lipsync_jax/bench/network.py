@@ -16,7 +16,11 @@ import numpy as np
 
 from lipsync_jax.errors import OptionError
 from lipsync_jax.nn.fold import fold_batch_norm
-from lipsync_jax.systems.wav2lip.model import GENERATORS, Wav2Lip
+from lipsync_jax.systems.lipgan import model as lipgan
+from lipsync_jax.systems.wav2lip import model as wav2lip
+
+Generator = wav2lip.Wav2Lip | lipgan.LipGAN
+GENERATORS: dict[str, Generator] = {**wav2lip.GENERATORS, **lipgan.GENERATORS}
 
 
 def bench_network(
@@ -80,21 +84,24 @@ def turn(call: Callable[[], None]) -> list[float]:
     return times[1:]
 
 
-def random_inputs(module: Wav2Lip, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+def random_inputs(module: Generator, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Noise as speech and as pictures."""
     rng = np.random.default_rng(0)
-    side = module.resolution
+    audio, face = module.input_shapes
     return (
-        rng.uniform(-4, 4, (batch_size, 80, 16, 1)).astype(np.float32),
-        rng.random((batch_size, side, side, 6), np.float32),
+        rng.uniform(-4, 4, (batch_size, *audio)).astype(np.float32),
+        rng.random((batch_size, *face), np.float32),
     )
 
 
-def _jax(module: Wav2Lip, batch_size: int, dtype: str) -> Callable[[], None]:
+def _jax(module: Generator, batch_size: int, dtype: str) -> Callable[[], None]:
     inputs = random_inputs(module, batch_size)
     first = tuple(x[:1] for x in inputs)
     variables = jax.jit(module.init)(jax.random.key(0), *first)
     network = module.clone(folded=True, dtype=jnp.dtype(dtype))
-    arguments = jax.device_put((fold_batch_norm(variables), *inputs))
+    arguments = jax.device_put(
+        (fold_batch_norm(variables, module.norm_epsilon), *inputs)
+    )
     compiled = jax.jit(network.apply).lower(*arguments).compile()
     return lambda: compiled(*arguments).block_until_ready()
 

@@ -16,7 +16,7 @@ from lipsync_jax.nn.blocks import (
     up,
     with_activation,
 )
-from lipsync_jax.nn.norm import BatchNorm, unit_length
+from lipsync_jax.nn.norm import EPSILON, BatchNorm, unit_length
 from lipsync_jax.systems.expert.model import audio_rows, wide_audio_rows
 
 Stages = tuple[Rows, ...]
@@ -81,6 +81,8 @@ class Wav2Lip(nn.Module):
     width: float = 1.0
     folded: bool = False
     dtype: Any = jnp.float32
+
+    norm_epsilon = EPSILON  # what `fold_batch_norm` needs to know
 
     @property
     def input_shapes(self) -> tuple[tuple[int, ...], ...]:
