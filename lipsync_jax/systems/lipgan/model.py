@@ -138,7 +138,7 @@ def _run(
     train: bool,
     size: tuple[int, int] | None = None,
 ) -> jax.Array:
-    """The blocks of rows, within a module; `size` is a transposed one's output's."""
+    """The blocks of rows, within a module; `size` is what a transposed one puts out."""
     for index, row in enumerate(rows):
         y = x
         for label, part in _parts(f"{name}_{index}", row):
