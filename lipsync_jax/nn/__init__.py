@@ -1,1 +1,1 @@
-"""Layers every network uses, written so that PyTorch weights give equal results."""
+"""Layers every network uses; PyTorch's and Keras' weights give equal results."""
