@@ -34,6 +34,7 @@ def base_config() -> ConfigDict:
     config.dtype = "float32"  # of the arithmetic; parameters stay float32
 
     config.optimizer = ConfigDict()
+    config.optimizer.name = "adam"  # "keras_adam": with eps where Keras puts it
     config.optimizer.learning_rate = 1e-4
     config.optimizer.b1 = 0.9
     config.optimizer.b2 = 0.999

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from lipsync_jax.errors import ConfigError
 from lipsync_jax.training.task import Batch
 
 Carry = TypeVar("Carry")
@@ -15,16 +16,57 @@ Mean = TypeVar("Mean")
 
 
 def optimizer(config: ConfigDict) -> optax.GradientTransformation:
-    """Adam as PyTorch has it (`config.optimizer`), optionally with clipped gradients.
+    """The optimizer of `config.optimizer`, optionally with clipped gradients.
 
     Args:
-      config: learning_rate, b1, b2, eps, and clip_norm: the largest global norm of
-        a gradient, 0 for no limit.
+      config: name ("adam": as PyTorch has it, "keras_adam"), learning_rate, b1, b2,
+        eps, and clip_norm: the largest global norm of a gradient, 0 for no limit.
+
+    Raises:
+      ConfigError: unknown name.
     """
-    adam = optax.adam(config.learning_rate, config.b1, config.b2, config.eps)
+    if config.name not in OPTIMIZERS:
+        raise ConfigError(
+            f"config.optimizer.name is {config.name!r}; it can be: "
+            f"{', '.join(OPTIMIZERS)}"
+        )
+    make = OPTIMIZERS[config.name]
+    adam = make(config.learning_rate, config.b1, config.b2, config.eps)
     if not config.clip_norm:
         return adam
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), adam)
+
+
+def keras_adam(
+    learning_rate: float, b1: float, b2: float, eps: float
+) -> optax.GradientTransformation:
+    """Adam as Keras and TensorFlow have it.
+
+    `eps` is added to the root of the moment before the correction of its bias, not
+    after: at step t it counts 1 / sqrt(1 - b2**t) times as much (32 times at the first
+    step). It is the "epsilon hat" in section 2 of Kingma and Ba, 2015.
+    """
+
+    def init(params: optax.Params) -> optax.ScaleByAdamState:
+        zeros = [optax.tree.zeros_like(params) for _ in range(2)]
+        return optax.ScaleByAdamState(jnp.zeros((), jnp.int32), *zeros)
+
+    def update(
+        grads: optax.Updates,
+        state: optax.ScaleByAdamState,
+        params: optax.Params | None = None,
+    ) -> tuple[optax.Updates, optax.ScaleByAdamState]:
+        count = state.count + 1
+        mu = optax.tree.update_moment(grads, state.mu, b1, 1)
+        nu = optax.tree.update_moment_per_elem_norm(grads, state.nu, b2, 2)
+        rate = learning_rate * jnp.sqrt(1 - b2**count) / (1 - b1**count)
+        steps = jax.tree.map(lambda m, v: -rate * m / (jnp.sqrt(v) + eps), mu, nu)
+        return steps, optax.ScaleByAdamState(count, mu, nu)
+
+    return optax.GradientTransformation(init, update)
+
+
+OPTIMIZERS = {"adam": optax.adam, "keras_adam": keras_adam}
 
 
 def accumulate(

@@ -8,13 +8,14 @@ import pytest
 import tiny_task
 from ml_collections import ConfigDict
 
+from lipsync_jax.errors import ConfigError
 from lipsync_jax.training.gradients import accumulate, optimizer
 from lipsync_jax.training.network import Network
 
 
 def settings(**changes):
-    values = dict(learning_rate=1e-2, b1=0.5, b2=0.999, eps=1e-8, clip_norm=0.0)
-    return ConfigDict(values | changes)
+    values = dict(name="adam", learning_rate=1e-2, b1=0.5, b2=0.999, eps=1e-8)
+    return ConfigDict(values | {"clip_norm": 0.0} | changes)
 
 
 def test_adam_is_pytorchs():
@@ -33,6 +34,28 @@ def test_adam_is_pytorchs():
             updates, state = ours.update(jnp.array(grad), state)
             params = optax.apply_updates(params, updates)
     np.testing.assert_allclose(params, weights.detach().numpy(), rtol=1e-10)
+
+
+def test_adam_is_keras():
+    """Against the formula in Keras' documentation, for gradients as small as eps."""
+    rng = np.random.default_rng(0)
+    grads = rng.normal(size=(4, 5)) * 10.0 ** -np.arange(4, 9)
+    ours = optimizer(settings(name="keras_adam", eps=1e-7))
+    with jax.enable_x64(True):
+        params, weights = jnp.zeros(5), np.zeros(5)
+        state, m, v = ours.init(params), 0.0, 0.0
+        for t, grad in enumerate(grads, start=1):
+            m, v = 0.5 * m + 0.5 * grad, 0.999 * v + 0.001 * grad**2
+            rate = 1e-2 * np.sqrt(1 - 0.999**t) / (1 - 0.5**t)
+            weights -= rate * m / (np.sqrt(v) + 1e-7)
+            updates, state = jax.jit(ours.update)(jnp.array(grad), state)
+            params = optax.apply_updates(params, updates)
+    np.testing.assert_allclose(params, weights, rtol=1e-10)
+
+
+def test_unknown_optimizer():
+    with pytest.raises(ConfigError, match="'sgd'; it can be: adam, keras_adam"):
+        optimizer(settings(name="sgd"))
 
 
 def test_clipping_limits_the_global_norm():
