@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from lipsync_jax.systems.expert import model as expert
 from lipsync_jax.systems.lipgan import model as lipgan
+from lipsync_jax.systems.lipgan.synthesize import Synthesizer as LipGANSynthesizer
 from lipsync_jax.systems.wav2lip import model as wav2lip
 from lipsync_jax.systems.wav2lip.synthesize import Synthesizer as Wav2LipSynthesizer
 from lipsync_jax.training.task import Task
@@ -27,7 +28,7 @@ NETWORKS: dict[str, tuple[str, nn.Module]] = {
 }
 
 # system -> how its models make pixels from face crops and speech
-SYNTHESIZERS = {"wav2lip": Wav2LipSynthesizer}
+SYNTHESIZERS = {"wav2lip": Wav2LipSynthesizer, "lipgan": LipGANSynthesizer}
 
 
 def _expert(config: ConfigDict) -> Task:
