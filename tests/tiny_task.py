@@ -58,7 +58,7 @@ class TinyTask:
     def __init__(self, config, norm=True, tx=None):
         self.config = config
         self.net = Net(config.arguments.width, norm)
-        self.tx = tx or optimizer(config.optimizer)
+        self.tx = tx or optimizer(config)
 
     def init(self, key):
         images = jnp.zeros((1, SIZE, SIZE, 3))

@@ -1,6 +1,6 @@
 """Optimizers by config, and gradients of batches that do not fit at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import jax
@@ -13,32 +13,45 @@ from lipsync_jax.training.task import Batch
 
 Carry = TypeVar("Carry")
 Mean = TypeVar("Mean")
+Choice = TypeVar("Choice")
 
 
 def optimizer(config: ConfigDict) -> optax.GradientTransformation:
-    """The optimizer of `config.optimizer`, optionally with clipped gradients.
+    """The optimizer of a run, optionally with clipped gradients.
 
     Args:
-      config: name ("adam": as PyTorch has it, "keras_adam"), learning_rate, b1, b2,
-        eps, and clip_norm: the largest global norm of a gradient, 0 for no limit.
+      config: of the run. `config.optimizer` has name ("adam": as PyTorch has it,
+        "keras_adam"), learning_rate, schedule ("constant", or "cosine": falls to 0 at
+        `config.steps`), b1, b2, eps, and clip_norm: the largest global norm of a
+        gradient, 0 for no limit.
 
     Raises:
-      ConfigError: unknown name.
+      ConfigError: unknown name or schedule.
     """
-    if config.name not in OPTIMIZERS:
-        raise ConfigError(
-            f"config.optimizer.name is {config.name!r}; it can be: "
-            f"{', '.join(OPTIMIZERS)}"
-        )
-    make = OPTIMIZERS[config.name]
-    adam = make(config.learning_rate, config.b1, config.b2, config.eps)
-    if not config.clip_norm:
+    settings = config.optimizer
+    make = _choice(OPTIMIZERS, "name", settings.name)
+    rate = _choice(SCHEDULES, "schedule", settings.schedule)
+    adam = make(
+        rate(settings.learning_rate, config.steps),
+        settings.b1,
+        settings.b2,
+        settings.eps,
+    )
+    if not settings.clip_norm:
         return adam
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), adam)
+    return optax.chain(optax.clip_by_global_norm(settings.clip_norm), adam)
+
+
+def _choice(choices: Mapping[str, Choice], key: str, name: str) -> Choice:
+    if name not in choices:
+        raise ConfigError(
+            f"config.optimizer.{key} is {name!r}; it can be: {', '.join(choices)}"
+        )
+    return choices[name]
 
 
 def keras_adam(
-    learning_rate: float, b1: float, b2: float, eps: float
+    learning_rate: optax.Schedule, b1: float, b2: float, eps: float
 ) -> optax.GradientTransformation:
     """Adam as Keras and TensorFlow have it.
 
@@ -59,7 +72,8 @@ def keras_adam(
         count = state.count + 1
         mu = optax.tree.update_moment(grads, state.mu, b1, 1)
         nu = optax.tree.update_moment_per_elem_norm(grads, state.nu, b2, 2)
-        rate = learning_rate * jnp.sqrt(1 - b2**count) / (1 - b1**count)
+        correction = jnp.sqrt(1 - b2**count) / (1 - b1**count)
+        rate = learning_rate(state.count) * correction
         steps = jax.tree.map(lambda m, v: -rate * m / (jnp.sqrt(v) + eps), mu, nu)
         return steps, optax.ScaleByAdamState(count, mu, nu)
 
@@ -67,6 +81,10 @@ def keras_adam(
 
 
 OPTIMIZERS = {"adam": optax.adam, "keras_adam": keras_adam}
+SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
+    "constant": lambda rate, steps: optax.constant_schedule(rate),
+    "cosine": optax.cosine_decay_schedule,
+}
 
 
 def accumulate(

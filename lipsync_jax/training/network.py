@@ -21,7 +21,7 @@ class Network:
       params: float32 weights.
       batch_stats: running statistics of its batch norms; {} if it has none.
       opt_state: of the optimizer.
-      ema: running average of `params`, or None if not kept.
+      ema: running averages of `params` and `batch_stats`, or None if not kept.
     """
 
     params: Any
@@ -41,12 +41,12 @@ class Network:
         """A new network; `inputs` are what a call takes, only shapes matter."""
         variables = module.init(key, *inputs)
         params = variables["params"]
-        return cls(
+        network = cls(
             params=params,
             batch_stats=variables.get("batch_stats", {}),
             opt_state=optimizer.init(params),
-            ema=_copy(params) if ema else None,
         )
+        return network.replace(ema=_copy(network.variables)) if ema else network
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -55,9 +55,8 @@ class Network:
 
     @property
     def inference_variables(self) -> dict[str, Any]:
-        """What is exported: the averaged weights if they are kept."""
-        params = self.params if self.ema is None else self.ema
-        return {"params": params, "batch_stats": self.batch_stats}
+        """What is exported: the averages if they are kept."""
+        return self.variables if self.ema is None else self.ema
 
     def updated(
         self,
@@ -76,19 +75,20 @@ class Network:
         """
         updates, opt_state = optimizer.update(grads, self.opt_state, self.params)
         params = optax.apply_updates(self.params, updates)
-        ema = self.ema
-        if ema is not None:
-            ema = optax.incremental_update(params, ema, 1 - decay)
-        return Network(params, batch_stats, opt_state, ema)
+        network = Network(params, batch_stats, opt_state)
+        if self.ema is None:
+            return network
+        # Statistics belong to the weights that made them: both are averaged.
+        ema = optax.incremental_update(network.variables, self.ema, 1 - decay)
+        return network.replace(ema=ema)
 
     def replaced(self, variables: Mapping[str, Any]) -> "Network":
         """The network with other weights and statistics (fine-tuning)."""
-        params = variables["params"]
-        return self.replace(
-            params=params,
-            batch_stats=variables.get("batch_stats", {}),
-            ema=None if self.ema is None else _copy(params),
+        network = self.replace(
+            params=variables["params"], batch_stats=variables.get("batch_stats", {})
         )
+        ema = None if self.ema is None else _copy(network.variables)
+        return network.replace(ema=ema)
 
 
 def _copy(tree: Any) -> Any:

@@ -15,7 +15,8 @@ from lipsync_jax.training.network import Network
 
 def settings(**changes):
     values = dict(name="adam", learning_rate=1e-2, b1=0.5, b2=0.999, eps=1e-8)
-    return ConfigDict(values | {"clip_norm": 0.0} | changes)
+    values |= {"schedule": "constant", "clip_norm": 0.0} | changes
+    return ConfigDict({"optimizer": values, "steps": 10})
 
 
 def test_adam_is_pytorchs():
@@ -56,6 +57,24 @@ def test_adam_is_keras():
 def test_unknown_optimizer():
     with pytest.raises(ConfigError, match="'sgd'; it can be: adam, keras_adam"):
         optimizer(settings(name="sgd"))
+
+
+@pytest.mark.parametrize("name", ["adam", "keras_adam"])
+def test_cosine_schedule(name):
+    """Adam's steps for a constant gradient are as long as the learning rate."""
+    ours = optimizer(settings(name=name, schedule="cosine", b2=0.5, eps=0.0))
+    with jax.enable_x64(True):
+        state, steps = ours.init(jnp.zeros(1)), []
+        for _ in range(10):
+            updates, state = ours.update(jnp.ones(1), state)
+            steps.append(-float(updates[0]))
+    wanted = 1e-2 * (1 + np.cos(np.pi * np.arange(10) / 10)) / 2
+    np.testing.assert_allclose(steps, wanted, rtol=1e-6)
+
+
+def test_unknown_schedule():
+    with pytest.raises(ConfigError, match="'steps'; it can be: constant, cosine"):
+        optimizer(settings(schedule="steps"))
 
 
 def test_clipping_limits_the_global_norm():
@@ -120,7 +139,8 @@ def test_averaged_weights():
     @jax.jit
     def update(network):
         ones = jax.tree.map(jnp.ones_like, network.params)
-        return network.updated(ones, sgd, network.batch_stats, decay=0.9)
+        stats = jax.tree.map(lambda x: x + 1, network.batch_stats)
+        return network.updated(ones, sgd, stats, decay=0.9)
 
     network = create(jax.random.key(0))
     first = jax.tree.map(np.asarray, network.params)
@@ -128,6 +148,8 @@ def test_averaged_weights():
     # params: p-1, p-2; average: 0.9 p + 0.1 (p-1) = p-0.1, then p-0.29.
     averaged = network.inference_variables["params"]["Dense_0"]["kernel"]
     np.testing.assert_allclose(averaged, first["Dense_0"]["kernel"] - 0.29, atol=1e-6)
+    mean = network.inference_variables["batch_stats"]["norm"]["mean"]
+    np.testing.assert_allclose(mean, 0.29, atol=1e-6)  # of 0, 1, 2
     current = network.variables["params"]["Dense_0"]["kernel"]
     np.testing.assert_allclose(current, first["Dense_0"]["kernel"] - 2, atol=1e-6)
     again = network.replaced({"params": first, "batch_stats": {}})

@@ -47,7 +47,7 @@ class ExpertTask:
         self.examples = examples(module.resolution, config.method.min_distance)
         self._config = config
         self._loss = sync_loss(config.method.loss)
-        self._optimizer = optimizer(config.optimizer)
+        self._optimizer = optimizer(config)
 
     def init(self, key: jax.Array) -> Network:
         """New weights."""

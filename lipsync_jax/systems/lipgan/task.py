@@ -61,7 +61,7 @@ class LipGANTask:
             self.generator.audio_offset,
         )
         self._config = config
-        self._optimizer = optimizer(config.optimizer)
+        self._optimizer = optimizer(config)
 
     def init(self, key: jax.Array) -> State:
         """New weights."""

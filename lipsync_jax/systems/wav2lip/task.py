@@ -80,7 +80,7 @@ class Wav2LipTask:
         self._expert_trains = method.expert_mode == "train"
         self._config = config
         self._sync_loss = sync_loss(method.loss)
-        self._optimizer = optimizer(config.optimizer)
+        self._optimizer = optimizer(config)
 
     def init(self, key: jax.Array) -> State:
         """New weights, the expert as it was read, the sync loss off."""
