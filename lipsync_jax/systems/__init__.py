@@ -6,6 +6,8 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from lipsync_jax.systems.expert import model as expert
+from lipsync_jax.systems.lip2wav import model as lip2wav
+from lipsync_jax.systems.lip2wav.speaker import SpeakerEncoder
 from lipsync_jax.systems.lipgan import model as lipgan
 from lipsync_jax.systems.lipgan.synthesize import Synthesizer as LipGANSynthesizer
 from lipsync_jax.systems.wav2lip import model as wav2lip
@@ -25,6 +27,8 @@ NETWORKS: dict[str, tuple[str, nn.Module]] = {
         name: ("lipgan_discriminator", module)
         for name, module in lipgan.DISCRIMINATORS.items()
     },
+    **{name: ("lip2wav", module) for name, module in lip2wav.VARIANTS.items()},
+    "speaker_encoder": ("speaker_encoder", SpeakerEncoder()),
 }
 
 # system -> how its models make pixels from face crops and speech

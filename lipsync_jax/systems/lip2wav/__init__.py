@@ -1,0 +1,1 @@
+"""Lip2Wav: speech from a silent video of a face."""
