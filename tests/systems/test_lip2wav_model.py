@@ -102,9 +102,9 @@ def test_new_weights():
     assert gates["bias"] == 0
     conv = largest(NormedConv(TINY.encoder[0][1]), jnp.ones((1, 1, 4, 4, 3)))["conv"]
     between(0.9, conv["kernel"], (6 / (125 * (3 + 4))) ** 0.5)
-    memory = Memory(jjnp.ones((1, 3, 4)), jjnp.ones((1, 3, 8)))
+    memory = Memory(jnp.ones((1, 3, 4)), jnp.ones((1, 3, 8)))
     attention = LocationSensitiveAttention(TINY.attention)
-    found = largest(attention, jjnp.ones((1, 5)), memory, jjnp.ones((1, 3)))
+    found = largest(attention, jnp.ones((1, 5)), memory, jnp.ones((1, 3)))
     between(0.5, found["attention_variable_projection"], (3 / 8) ** 0.5)
 
 
