@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from lipsync_jax.audio.mel import WAV2LIP
-from lipsync_jax.nn.blocks import scaled
 from lipsync_jax.systems.lip2wav.decoder import (
     Attention,
     DecoderCell,
@@ -16,7 +15,14 @@ from lipsync_jax.systems.lip2wav.decoder import (
     postnet_rows,
 )
 from lipsync_jax.systems.lip2wav.encoder import FaceEncoder, Rows, encoder_rows
-from lipsync_jax.systems.lip2wav.layers import EPSILON, GLOROT, BiLSTM, Row, wide
+from lipsync_jax.systems.lip2wav.layers import (
+    EPSILON,
+    GLOROT,
+    BiLSTM,
+    Row,
+    scaled,
+    wide,
+)
 
 
 class Speech(NamedTuple):
