@@ -68,13 +68,17 @@ def _filters(spec: MelSpec) -> "scipy.sparse.csr_array":
 
 
 @lru_cache
-def _window(spec: MelSpec) -> np.ndarray:
+def hann(spec: MelSpec) -> np.ndarray:
     """Periodic Hann window (n_fft,), float64."""
     return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.n_fft) / spec.n_fft)
 
 
-def _normalise(mel, spec: MelSpec, xp):
-    db = 20 * xp.log10(xp.maximum(1e-5, mel)) - spec.ref_db
+def normalise(magnitude, spec: MelSpec, xp):
+    """Magnitudes in decibels, from `spec.min_db` to 0 scaled to [-max_abs, max_abs].
+
+    `xp` is `numpy` or `jax.numpy`.
+    """
+    db = 20 * xp.log10(xp.maximum(1e-5, magnitude)) - spec.ref_db
     scaled = 2 * spec.max_abs * (db - spec.min_db) / -spec.min_db - spec.max_abs
     return xp.clip(scaled, -spec.max_abs, spec.max_abs)
 
@@ -82,9 +86,9 @@ def _normalise(mel, spec: MelSpec, xp):
 def _columns(padded: np.ndarray, spec: MelSpec) -> np.ndarray:
     """Spectrogram (n_mels, T) of every whole frame in an already padded signal."""
     frames = np.lib.stride_tricks.sliding_window_view(padded, spec.n_fft)[:: spec.hop]
-    magnitude = np.abs(np.fft.rfft(frames * _window(spec)))
+    magnitude = np.abs(np.fft.rfft(frames * hann(spec)))
     mel = _filters(spec) @ magnitude.T
-    return _normalise(mel, spec, np).astype(np.float32)
+    return normalise(mel, spec, np).astype(np.float32)
 
 
 def mel_spectrogram(wav: np.ndarray, spec: MelSpec = WAV2LIP) -> np.ndarray:
@@ -192,7 +196,7 @@ def mel_spectrogram_jax(wav: jax.Array, spec: MelSpec = WAV2LIP) -> jax.Array:
     padded = jnp.pad(emphasised, edges, mode="reflect")
     count = 1 + wav.shape[-1] // spec.hop
     index = np.arange(count)[:, None] * spec.hop + np.arange(spec.n_fft)
-    frames = padded[..., index] * _window(spec).astype(np.float32)
+    frames = padded[..., index] * hann(spec).astype(np.float32)
     magnitude = jnp.abs(jnp.fft.rfft(frames))
     mel = jnp.matmul(magnitude, mel_basis(spec).T, precision="highest")
-    return jnp.swapaxes(_normalise(mel, spec, jnp), -1, -2)
+    return jnp.swapaxes(normalise(mel, spec, jnp), -1, -2)
