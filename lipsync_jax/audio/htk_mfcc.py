@@ -1,8 +1,9 @@
-"""MFCCs as HTK computes them, up to its scale: what the first LipGAN heard.
+"""MFCCs as HTK computes them, up to its scale: what DAVS and the first LipGAN heard.
 
-The front end of LipGAN's MATLAB scripts (its section 5.2), which SyncNet's use, too:
-Hamming frames, magnitude spectrum, 40 triangles between 300 and 3700 Hz that are
-linear in hertz, natural logarithm, DCT, lifter; the 0th coefficient is left out.
+The front end of LipGAN's MATLAB scripts (its section 5.2), which SyncNet's and DAVS's
+(section 5) use, too: Hamming frames, magnitude spectrum, triangles between 300 and
+3700 Hz that are linear in hertz, natural logarithm, DCT, lifter; the 0th coefficient
+is left out.
 """
 
 from collections.abc import Iterable, Iterator
@@ -48,6 +49,8 @@ class MfccSpec:
 
 
 LIPGAN = MfccSpec()
+# The quietest sound that is not all zeros has filter outputs of about 0.1.
+DAVS = MfccSpec(n_filters=13, floor=0.01)
 
 
 def htk_mfcc(wav: np.ndarray, spec: MfccSpec = LIPGAN) -> np.ndarray:
