@@ -31,6 +31,9 @@ NETWORKS: dict[str, tuple[str, nn.Module]] = {
     "syncnet_v2": ("syncnet", SyncNet()),
 }
 
+# Fields of modules that configurations and model folders may set.
+ARGUMENTS = {"resolution", "width", "audio_offset", "frames", "words", "people"}
+
 
 @dataclass(frozen=True)
 class Model:
@@ -63,7 +66,7 @@ def build(network: str, arguments: Mapping[str, Any] | None = None) -> nn.Module
         )
     module = NETWORKS[network][1]
     fields = set(type(module).__dataclass_fields__)
-    known = fields & {"resolution", "width", "audio_offset"}
+    known = fields & ARGUMENTS
     if unknown := set(arguments or {}) - known:
         raise ModelError(
             f"network {network} takes no {', '.join(sorted(unknown))}; "

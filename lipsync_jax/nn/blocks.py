@@ -38,6 +38,7 @@ class Conv:
       activation: "relu", "leaky" (slope 0.2), "leaky01" (slope 0.01) or "prelu"
         (one learnt slope for all channels); None for none.
       norm: whether a normalisation follows the convolution.
+      bias: whether the convolution has one; before a normalisation it has no effect.
     """
 
     features: int
@@ -48,15 +49,19 @@ class Conv:
     transposed: bool = False
     activation: Activation = "relu"
     norm: bool = True
+    bias: bool = True
 
     def scaled(self, width: float) -> "Conv":
-        """The same row with `width` times the channels (a multiple of 8)."""
-        if width == 1:
-            return self
-        return replace(self, features=max(8, round(self.features * width / 8) * 8))
+        """The same row with `width` times the channels."""
+        return replace(self, features=scaled(self.features, width))
 
 
 Rows = tuple[Conv, ...]
+
+
+def scaled(features: int, width: float) -> int:
+    """`width` times as many channels, as a multiple of 8."""
+    return features if width == 1 else max(8, round(features * width / 8) * 8)
 
 
 def stage(features: int, residuals: int, **first: Any) -> Rows:
@@ -276,7 +281,9 @@ class _Convolution(nn.Module):
             init = bias_init = _uniform_fan_in(fan * height * width)
         shape = (height, width, channels, row.features)
         kernel = self.param("kernel", init, shape).astype(self.dtype)
-        bias = self.param("bias", bias_init, (row.features,)).astype(self.dtype)
+        bias = jnp.zeros((), self.dtype)
+        if row.bias or (self.folded and row.norm):
+            bias = self.param("bias", bias_init, (row.features,)).astype(self.dtype)
         x = x.astype(self.dtype)
         padding = height // 2 if row.padding is None else row.padding
         if row.transposed:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from lipsync_jax.nn.norm import EPSILON
 
@@ -12,17 +13,22 @@ def fold_batch_norm(variables: Mapping, epsilon: float = EPSILON) -> dict:
 
     Wherever a convolution stands beside a `norm`, the normalisation
     `scale * (y - mean) / sqrt(var + eps) + bias` is affine in the convolution's
-    output, so it moves into kernel and bias. Computed in float64.
+    output, so it moves into kernel and bias. Computed in float64. Norms that stand
+    alone, before their convolution, stay.
 
     Args:
       variables: {"params": ..., "batch_stats": ...} of the unfolded module.
       epsilon: of its batch norms.
 
     Returns:
-      {"params": ...} with NumPy float32 leaves.
+      {"params": ...}, and {"batch_stats": ...} if any are left, with NumPy float32
+      leaves.
     """
     params, stats = variables["params"], variables.get("batch_stats", {})
-    return {"params": _fold(params, stats, epsilon)}
+    folded = {"params": _fold(params, stats, epsilon)}
+    flat = flatten_dict(stats)
+    left = {path: np.asarray(flat[path]) for path in flat if "norm" not in path}
+    return {**folded, "batch_stats": unflatten_dict(left)} if left else folded
 
 
 def _fold(params: Mapping, stats: Mapping, epsilon: float) -> dict:
@@ -37,7 +43,7 @@ def _fold(params: Mapping, stats: Mapping, epsilon: float) -> dict:
     norm, moments, conv = params["norm"], stats["norm"], params[name]
     wide = {key: np.asarray(value, np.float64) for key, value in moments.items()}
     scale = np.asarray(norm["scale"], np.float64) / np.sqrt(wide["var"] + epsilon)
-    bias = np.asarray(conv["bias"], np.float64)
+    bias = np.asarray(conv.get("bias", 0), np.float64)
     folded = {
         "kernel": (np.asarray(conv["kernel"]) * scale).astype(np.float32),
         "bias": (np.asarray(norm["bias"]) + (bias - wide["mean"]) * scale).astype(

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from flax import linen as nn
 from ml_collections import ConfigDict
 
+from lipsync_jax.systems.davs import model as davs
+from lipsync_jax.systems.davs import model_judges as davs_judges
 from lipsync_jax.systems.expert import model as expert
 from lipsync_jax.systems.lip2wav import model as lip2wav
 from lipsync_jax.systems.lip2wav.speaker import SpeakerEncoder
@@ -26,6 +28,15 @@ NETWORKS: dict[str, tuple[str, nn.Module]] = {
     **{
         name: ("lipgan_discriminator", module)
         for name, module in lipgan.DISCRIMINATORS.items()
+    },
+    **{name: ("davs", module) for name, module in davs.GENERATORS.items()},
+    **{
+        name: ("davs_discriminator", module)
+        for name, module in davs_judges.DISCRIMINATORS.items()
+    },
+    **{
+        name: ("davs_classifier", module)
+        for name, module in davs_judges.CLASSIFIERS.items()
     },
     **{name: ("lip2wav", module) for name, module in lip2wav.VARIANTS.items()},
     "speaker_encoder": ("speaker_encoder", SpeakerEncoder()),
