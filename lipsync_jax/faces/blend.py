@@ -1,9 +1,13 @@
 """Putting a generated face back into its frame without a visible border."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from lipsync_jax.faces.face import FaceRegion
 from lipsync_jax.opencv import cv2
+
+if TYPE_CHECKING:
+    from lipsync_jax.faces.face import FaceRegion
 
 SIDE = 96  # pixels; masks are drawn this small, then enlarged
 # Shares of the box's side.
@@ -12,7 +16,7 @@ SOFT = 0.08  # width of the outline's soft edge, and of the left and right borde
 SOFT_BOTTOM = 0.04  # narrower: between chin and border there is only the padding
 
 
-def lower_face_mask(face: FaceRegion, frame: tuple[int, int]) -> np.ndarray:
+def lower_face_mask(face: "FaceRegion", frame: tuple[int, int]) -> np.ndarray:
     """How much of the generated face to show: all of mouth and chin, no eyes.
 
     The mask grows a little beyond the jaw, so that a generated chin hides the
@@ -29,10 +33,8 @@ def lower_face_mask(face: FaceRegion, frame: tuple[int, int]) -> np.ndarray:
     """
     x1, y1, x2, y2 = face.box
     extent = np.array([x2 - x1, y2 - y1])
-    if face.outline is None:
-        polygon = _standard_outline()
-    else:
-        polygon = (face.outline - face.box[:2]) / extent * SIDE
+    outline = standard_outline(face.box) if face.outline is None else face.outline
+    polygon = (outline - face.box[:2]) / extent * SIDE
     mask = np.zeros((SIDE, SIDE), np.float32)
     cv2.fillPoly(mask, [np.rint(polygon).astype(np.int32)], 1.0)
     grow = 2 * round(GROW * SIDE) + 1
@@ -47,6 +49,13 @@ def lower_face_mask(face: FaceRegion, frame: tuple[int, int]) -> np.ndarray:
     bottom = _rise((1 - place) / SOFT_BOTTOM) if y2 < height else 1
     mask *= left * right * (top * bottom)[:, None]
     return cv2.resize(mask, tuple(extent.tolist()))
+
+
+def standard_outline(box: np.ndarray) -> np.ndarray:
+    """The lower face (21, 2) in a box (4,): half an ellipse, for upright faces."""
+    angle = np.linspace(0, np.pi, 21)
+    shares = np.stack([0.5 + 0.5 * np.cos(angle), 0.45 + 0.5 * np.sin(angle)], axis=1)
+    return box[:2] + shares * (box[2:] - box[:2])
 
 
 def paste(
@@ -78,9 +87,3 @@ def _rise(t: np.ndarray) -> np.ndarray:
     """From 0 at t <= 0 smoothly to 1 at t >= 1."""
     t = np.clip(t, 0, 1)
     return t * t * (3 - 2 * t)
-
-
-def _standard_outline() -> np.ndarray:
-    """(21, 2) the lower half of an ellipse in a box of side 96, upright face."""
-    angle = np.linspace(0, np.pi, 21)
-    return SIDE * np.stack([0.5 + 0.5 * np.cos(angle), 0.45 + 0.5 * np.sin(angle)], 1)

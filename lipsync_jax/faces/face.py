@@ -6,6 +6,9 @@ from typing import Protocol
 
 import numpy as np
 
+from lipsync_jax.faces.blend import lower_face_mask, paste
+from lipsync_jax.faces.crop import crop
+
 
 @dataclass(frozen=True)
 class Face:
@@ -24,7 +27,7 @@ class Face:
 
 @dataclass(frozen=True)
 class FaceRegion:
-    """Where one face is in one frame: all a synthesizer and a blend need.
+    """Where one face is in one frame, and how it is cut out and put back.
 
     Holds no pixels, so a caller can keep one for every frame of a long video
     (under 200 bytes of numbers each) and play it again without detecting again.
@@ -37,6 +40,26 @@ class FaceRegion:
 
     box: np.ndarray
     outline: np.ndarray | None
+
+    def cut(self, image: np.ndarray, size: int) -> np.ndarray:
+        """What a network sees of the frame: (H, W, 3) -> (size, size, 3) uint8."""
+        return crop(image, self.box, size)
+
+    def paste(self, image: np.ndarray, patch: np.ndarray, blend: str) -> np.ndarray:
+        """Puts what a network has drawn into the frame.
+
+        Args:
+            image: (H, W, 3) uint8; left as it is.
+            patch: (size, size, 3) uint8, or float32 in [0, 255].
+            blend: "feather" shows the lower face through a soft mask, "hard" the whole
+                patch.
+
+        Returns:
+            (H, W, 3) uint8.
+        """
+        frame = image.shape[:2]
+        mask = lower_face_mask(self, frame) if blend == "feather" else None
+        return paste(image, patch, self.box, mask)
 
 
 class Detector(Protocol):

@@ -1,7 +1,8 @@
 """Filters over time for rows of numbers (boxes, outlines), one row per frame.
 
 Both take and give streams and hold at most a few rows: the k-th row out belongs
-to the k-th row in and appears after at most five more rows have been read.
+to the k-th row in and appears after at most five more rows have been read, or as many
+as a wider Gaussian needs.
 """
 
 from collections import deque
@@ -12,7 +13,7 @@ import numpy as np
 
 WINDOW = 5  # rows the original averages
 SIGMA = 1.5  # frames
-RADIUS = 4  # rows on either side; beyond, the weights are below 3 %
+REACH = 8 / 3  # standard deviations on either side; beyond, weights are below 3 %
 
 
 def original(rows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -43,7 +44,7 @@ def _mean(window: list[np.ndarray]) -> np.ndarray:
     return np.mean(window, axis=0).astype(window[0].dtype)
 
 
-def gaussian(rows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def gaussian(rows: Iterable[np.ndarray], sigma: float = SIGMA) -> Iterator[np.ndarray]:
     """Smooths with a centred Gaussian: no lag, and motion kept at the ends.
 
     At the first and last rows, where the window is one-sided, a plain mean would
@@ -52,26 +53,28 @@ def gaussian(rows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
     Args:
         rows: (D,) float arrays of one shape.
+        sigma: standard deviation in rows.
 
     Yields:
         (D,) float64 arrays.
     """
     rows = iter(rows)
-    window = deque(islice(rows, RADIUS + 1))
+    radius = round(REACH * sigma)
+    window = deque(islice(rows, radius + 1))
     centre = 0
     while centre < len(window):
-        yield _line_at(np.array(window, np.float64), centre)
+        yield _line_at(np.array(window, np.float64), centre, sigma)
         window.extend(islice(rows, 1))
-        if centre < RADIUS:
+        if centre < radius:
             centre += 1
         else:
             window.popleft()
 
 
-def _line_at(window: np.ndarray, centre: int) -> np.ndarray:
+def _line_at(window: np.ndarray, centre: int, sigma: float) -> np.ndarray:
     """Value at `centre` of the weighted least-squares line through the window."""
     offset = np.arange(len(window)) - centre
-    weight = np.exp(-0.5 * (offset / SIGMA) ** 2)
+    weight = np.exp(-0.5 * (offset / sigma) ** 2)
     mean = (weight @ offset) / weight.sum()
     spread = weight @ (offset - mean) ** 2
     if spread > 0:  # more than one row

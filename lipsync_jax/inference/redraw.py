@@ -7,8 +7,6 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from lipsync_jax.faces.blend import lower_face_mask, paste
-from lipsync_jax.faces.crop import crop
 from lipsync_jax.faces.track import TrackedFrame
 
 
@@ -22,7 +20,7 @@ class Draws(Protocol):
 
 
 class Drawn(NamedTuple):
-    """A frame, its face and the new pixels of that face, as `paste` takes them."""
+    """A frame and the new pixels of its face, as `FaceRegion.paste` takes them."""
 
     frame: TrackedFrame
     patch: np.ndarray | None
@@ -56,7 +54,7 @@ def _submit(batch: list, synthesizer: Draws) -> tuple[list[TrackedFrame], object
     patches = None
     if with_face:
         size = synthesizer.size
-        crops = [crop(frame.image, frame.face.box, size) for frame, _ in with_face]
+        crops = [frame.face.cut(frame.image, size) for frame, _ in with_face]
         patches = synthesizer(np.stack(crops), np.stack([w for _, w in with_face]))
     return [frame for frame, _ in batch], patches
 
@@ -73,12 +71,9 @@ def composite(drawn: Drawn, blend: str = "feather") -> np.ndarray:
     Args:
       drawn: frame and patch; without a patch the frame comes back as it is.
       blend: "feather" shows the lower face through a soft mask, "hard" pastes the
-        whole rectangle as the original does.
+        whole patch as the originals do.
     """
     frame, patch = drawn
     if patch is None:
         return frame.image
-    mask = None
-    if blend == "feather":
-        mask = lower_face_mask(frame.face, frame.image.shape[:2])
-    return paste(frame.image, patch, frame.face.box, mask)
+    return frame.face.paste(frame.image, patch, blend)
