@@ -1,11 +1,13 @@
 """One clip record of a synthetic talker."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from data_builders.synthetic_talkers.motion import smooth_noise
-from data_builders.synthetic_talkers.talker import Speaker, film, talk
+from data_builders.synthetic_talkers.phonemes import Phoneme, random_words
+from data_builders.synthetic_talkers.talker import Speaker, Speech, film, talk
 from lipsync_jax.data.schema import FPS, LANDMARKS, Clip
 from lipsync_jax.faces.crop import crop
 from lipsync_jax.opencv import cv2
@@ -17,7 +19,7 @@ _JPEG_QUALITY = 95
 
 # What a random choice is for; the first number of its seed. The tuples are all of one
 # length, because NumPy takes (1, 2) and (1, 2, 0) for the same seed.
-_PERSON, _SPEECH, _FILM, _DETECTOR = range(4)
+_PERSON, _SPEECH, _FILM, _DETECTOR, _LEXICON, _ORDER = range(6)
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class ClipRecipe:
       number: of the clip among the person's.
       seconds: length.
       size: height and width of the crops in pixels.
+      words: how many the dataset knows; 0 for running speech.
     """
 
     seed: int
@@ -39,11 +42,35 @@ class ClipRecipe:
     number: int
     seconds: float
     size: int
+    words: int = 0
+
+    @property
+    def label(self) -> int:
+        """Number of the word that is said, or -1.
+
+        Every person goes through all words, in an own order: else the words would tell
+        who speaks.
+        """
+        if not self.words:
+            return -1
+        order = np.random.default_rng(self.key(_ORDER, 0)).permutation(self.words)
+        return int(order[self.number % self.words])
+
+    @property
+    def word(self) -> tuple[Phoneme, ...] | None:
+        """The word that is said, or None; of one number the same in all clips."""
+        return lexicon(self.seed, self.words)[self.label] if self.words else None
 
     @property
     def person(self) -> Speaker:
         """Who speaks."""
         return Speaker.random(self.key(_PERSON, 0))
+
+    @property
+    def speech(self) -> Speech:
+        """What is said, and how it sounds."""
+        seed = self.key(_SPEECH, self.number)
+        return talk(self.person.voice, seed, self.seconds, self.word)
 
     def key(self, purpose: int, number: int) -> tuple[int, ...]:
         """Seed of one kind of choice in one clip of the person."""
@@ -51,13 +78,18 @@ class ClipRecipe:
         return (purpose, self.seed, split, self.speaker, number)
 
 
+@lru_cache(maxsize=1)
+def lexicon(seed: int, words: int) -> list[tuple[Phoneme, ...]]:
+    """The words of a dataset; a larger one begins with those of a smaller."""
+    return random_words(np.random.default_rng((_LEXICON, seed, 0, 0, 0)), words)
+
+
 def make_clip(recipe: ClipRecipe) -> Clip:
     """Draws and speaks a clip; a function of the recipe alone."""
-    person = recipe.person
-    speech = talk(person.voice, recipe.key(_SPEECH, recipe.number), recipe.seconds)
+    speech = recipe.speech
     side = round(_FRAME * recipe.size)
     shots = film(
-        person.look, speech.mouth, recipe.key(_FILM, recipe.number), side, side
+        recipe.person.look, speech.mouth, recipe.key(_FILM, recipe.number), side, side
     )
     count = len(speech.mouth)
     errors = _detector_errors(recipe.key(_DETECTOR, recipe.number), count)
@@ -76,6 +108,7 @@ def make_clip(recipe: ClipRecipe) -> Clip:
         fps=FPS,
         audio=speech.audio,
         speaker=name,
+        label=recipe.label,
         text=speech.text,
         source="synthetic",
         mouth=speech.mouth,

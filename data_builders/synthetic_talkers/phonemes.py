@@ -1,11 +1,13 @@
-"""The sounds of the synthetic language, and random sequences of them.
+"""The sounds of the synthetic language, its words, and random sequences of sounds.
 
 Formants are those of textbook tables for an average adult; mouths are what one sees
 in a mirror. The language is made for lip sync: a third of the syllables begin with
 closed lips, and neighbouring sounds differ in both spectrum and mouth.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain, pairwise
 
 import numpy as np
 
@@ -167,16 +169,54 @@ def random_phones(
     return phones
 
 
+def random_words(rng: np.random.Generator, count: int) -> list[tuple[Phoneme, ...]]:
+    """Different words of two or three syllables; more of them begin with the fewer."""
+    words: dict[tuple[Phoneme, ...], None] = {}
+    while len(words) < count:
+        syllables = [_syllable(rng) for _ in range(rng.integers(2, 4))]
+        words[tuple(chain.from_iterable(syllables))] = None
+    return list(words)
+
+
+def word_phones(
+    rng: np.random.Generator,
+    word: Sequence[Phoneme],
+    seconds: float,
+    rate: float = 1.0,
+) -> list[Phone]:
+    """A word between silences.
+
+    Args:
+      rng: source of the sounds' durations.
+      word: its sounds.
+      seconds: to be covered; the word lies in the middle.
+      rate: speed of speech.
+
+    Returns:
+      Phones without gaps between them.
+    """
+    durations = [rng.uniform(*phoneme.duration) / rate for phoneme in word]
+    first = (seconds - sum(durations)) / 2
+    times = [*accumulate(durations, initial=first)]
+    spoken = [Phone(p, *span) for p, span in zip(word, pairwise(times), strict=True)]
+    before = Phone(SILENCE, min(0.0, first) - 0.2, first)
+    after = Phone(SILENCE, times[-1], max(seconds, times[-1]) + 0.2)
+    return [before, *spoken, after]
+
+
 def _phrase(rng: np.random.Generator) -> list[Phoneme]:
     """Four to nine syllables, then a pause."""
-    phrase = []
-    for _ in range(rng.integers(4, 10)):
-        onsets = LABIALS if rng.random() < 0.33 else CONSONANTS
-        phrase.append(_choose(rng, onsets))
-        phrase.append(_choose(rng, VOWELS))
-        if rng.random() < 0.25:
-            phrase.append(_choose(rng, CONSONANTS))
-    return [*phrase, SILENCE]
+    syllables = [_syllable(rng) for _ in range(rng.integers(4, 10))]
+    return [*chain.from_iterable(syllables), SILENCE]
+
+
+def _syllable(rng: np.random.Generator) -> list[Phoneme]:
+    """A consonant, a vowel and now and then another consonant."""
+    onsets = LABIALS if rng.random() < 0.33 else CONSONANTS
+    syllable = [_choose(rng, onsets), _choose(rng, VOWELS)]
+    if rng.random() < 0.25:
+        syllable.append(_choose(rng, CONSONANTS))
+    return syllable
 
 
 def _choose(rng: np.random.Generator, options: tuple[Phoneme, ...]) -> Phoneme:

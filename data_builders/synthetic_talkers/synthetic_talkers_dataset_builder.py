@@ -25,6 +25,8 @@ class TalkersConfig(tfds.core.BuilderConfig):
       clips_per_speaker: clips of each person.
       seconds: length of a clip, rounded to whole video frames.
       size: height and width of the face crops in pixels.
+      words: each clip says one of so many words, which is its label; 0 for running
+        speech. LRW's clips are 1.16 seconds long, the word in the middle.
       seed: of everything random.
 
     Raises:
@@ -38,20 +40,23 @@ class TalkersConfig(tfds.core.BuilderConfig):
     clips_per_speaker: int = 4
     seconds: float = 4.0
     size: int = 160
+    words: int = 0
     seed: int = 0
 
     def __post_init__(self):
         least = {f"speakers_{split}": 1 for split in SPLITS}
-        least |= {"clips_per_speaker": 1, "seconds": 1 / FPS, "size": 32, "seed": 0}
+        least |= {"clips_per_speaker": 1, "seconds": 1 / FPS, "size": 32}
+        least |= {"words": 0, "seed": 0}
         for option, value in least.items():
             if getattr(self, option) < value:
                 raise OptionError(
                     f"{option} {getattr(self, option)}: must be at least {value:g}"
                 )
         people = "-".join(str(self.speakers(split)) for split in SPLITS)
+        words = f"_{self.words}words" if self.words else ""
         self.name = (
             f"{people}x{self.clips_per_speaker}_{self.seconds:g}s_{self.size}px"
-            f"_seed{self.seed}"
+            f"{words}_seed{self.seed}"
         )
 
     def speakers(self, split: str) -> int:
@@ -61,7 +66,10 @@ class TalkersConfig(tfds.core.BuilderConfig):
     def recipes(self, split: str) -> list[ClipRecipe]:
         """The clips of a split."""
         return [
-            ClipRecipe(self.seed, split, speaker, number, self.seconds, self.size)
+            ClipRecipe(
+                *(self.seed, split, speaker, number),
+                *(self.seconds, self.size, self.words),
+            )
             for speaker in range(self.speakers(split))
             for number in range(self.clips_per_speaker)
         ]

@@ -1,6 +1,6 @@
 """A synthetic person who speaks: sound, mouth, moving picture."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,7 +11,12 @@ from data_builders.synthetic_talkers.coarticulation import mouth_track
 from data_builders.synthetic_talkers.face import draw_face, face_box
 from data_builders.synthetic_talkers.look import Look
 from data_builders.synthetic_talkers.motion import Motion
-from data_builders.synthetic_talkers.phonemes import Phone, random_phones
+from data_builders.synthetic_talkers.phonemes import (
+    Phone,
+    Phoneme,
+    random_phones,
+    word_phones,
+)
 from data_builders.synthetic_talkers.scene import Scene
 from data_builders.synthetic_talkers.voice import Voice, synthesise
 from lipsync_jax.data.schema import FPS, SAMPLE_RATE
@@ -62,14 +67,26 @@ class Shot(NamedTuple):
     box: np.ndarray
 
 
-def talk(voice: Voice, seed: Seed, seconds: float) -> Speech:
+def talk(
+    voice: Voice,
+    seed: Seed,
+    seconds: float,
+    word: Sequence[Phoneme] | None = None,
+) -> Speech:
     """Something to say, and how it sounds in a voice.
 
-    The length is rounded to whole video frames.
+    Args:
+      voice: of the speaker.
+      seed: of all that is left open.
+      seconds: length, rounded to whole video frames.
+      word: said once, in the middle; None for running speech.
     """
     rng = np.random.default_rng(seed)
     count = round(seconds * FPS)
-    phones = random_phones(rng, count / FPS, voice.rate)
+    if word is None:
+        phones = random_phones(rng, count / FPS, voice.rate)
+    else:
+        phones = word_phones(rng, word, count / FPS, voice.rate)
     samples = round(count * SAMPLE_RATE / FPS)
     audio = synthesise(phones, voice, samples, rng)
     return Speech(audio, mouth_track(phones, count, FPS), phones)

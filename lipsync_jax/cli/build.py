@@ -85,6 +85,13 @@ def _add_talkers(parser: argparse.ArgumentParser) -> None:
         add(f"--speakers_{split}", type=int, default=speakers, help="how many people")
     add("--clips_per_speaker", type=int, default=4, help="of each person")
     add("--seconds", type=float, default=4.0, help="length of a clip")
+    add(
+        "--words",
+        type=int,
+        default=0,
+        help="each clip says one of so many words, its label; 1.16 seconds are as in "
+        "LRW. 0 is running speech",
+    )
     add("--seed", type=int, default=0, help="of everything random")
 
 
@@ -109,7 +116,8 @@ def _build_talkers(args: argparse.Namespace) -> str:
     )
 
     names = [f"speakers_{split}" for split in ("train", "validation", "test")]
-    names += ["clips_per_speaker", "seconds", "seed", "size", "processes", "data_dir"]
+    names += ["clips_per_speaker", "seconds", "words", "seed", "size", "processes"]
+    names += ["data_dir"]
     builder = Builder(**{name: getattr(args, name) for name in names})
     with tempfile.TemporaryDirectory() as nothing_to_download:
         builder.download_and_prepare(download_dir=nothing_to_download)
