@@ -42,10 +42,9 @@ def mouth_following(
         crops = read_frames(clip, 0, len(clip.frames), synthesizer.size)
         drawn = _redraw(synthesizer, crops, _sound(driver), clip.fps)
         wanted = driver.mouth[: len(drawn), 0]
-        ours.append(np.corrcoef(mouth_opening(drawn), wanted)[0, 1])
-        before.append(np.corrcoef(mouth_opening(crops[: len(drawn)]), wanted)[0, 1])
-    # A mouth that does not move correlates with nothing.
-    return float(np.nan_to_num(ours).mean()), float(np.nan_to_num(before).mean())
+        ours.append(_correlation(mouth_opening(drawn), wanted))
+        before.append(_correlation(mouth_opening(crops[: len(drawn)]), wanted))
+    return float(np.mean(ours)), float(np.mean(before))
 
 
 def mouth_l1_ratio(generator: Model, source: ClipSource, batches: int = 16) -> float:
@@ -108,6 +107,13 @@ def offsets_recovered(expert: Model, source: ClipSource, seed: int = 0) -> float
         found = av_offset(expert.module, expert.variables, crops, sound, clip.fps)
         exact.append(found.frames == shift)
     return float(np.mean(exact))
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson's; a mouth that does not move correlates with nothing."""
+    if a.std() == 0 or b.std() == 0:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1])
 
 
 def _strangers(source: ClipSource) -> Iterator[tuple[Clip, Clip]]:
