@@ -18,21 +18,23 @@ from lipsync_jax.inference.redraw import Drawn, composite
 from lipsync_jax.inference.sync import SyncOptions, find_faces, sync
 from lipsync_jax.media.reader import VideoReader
 from lipsync_jax.media.writer import VideoWriter
-from lipsync_jax.systems.wav2lip.synthesize import Synthesizer
 
 
-class _NoNetwork(Synthesizer):
+class _NoNetwork:
     """Gives crops back unchanged: what is left of `sync` is everything else."""
 
-    def __init__(self, size: int, batch_size: int):
-        self.size, self.batch_size = size, batch_size
+    def __init__(self, synthesizer: Any):
+        self._synthesizer = synthesizer
 
-    def __call__(self, crops: np.ndarray, mels: np.ndarray) -> np.ndarray:
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._synthesizer, name)
+
+    def __call__(self, crops: np.ndarray, windows: np.ndarray) -> np.ndarray:
         return crops
 
 
 def bench_pipeline(
-    synthesizer: Synthesizer,
+    synthesizer: Any,
     face: Path | None,
     seconds: float,
     options: SyncOptions,
@@ -40,7 +42,7 @@ def bench_pipeline(
     """Measures each stage alone, all but the network together, and the whole.
 
     Args:
-      synthesizer: the network.
+      synthesizer: the network, compiled (`lipsync_jax.systems.SYNTHESIZERS`).
       face: video to use; a drawn 1920x1080 speaker when None.
       seconds: length of the drawn clip.
       options: as for `sync`.
@@ -57,14 +59,14 @@ def bench_pipeline(
             **_stages(face, options, work),
         }
         for name, network in (
-            ("all_but_network", _NoNetwork(synthesizer.size, synthesizer.batch_size)),
+            ("all_but_network", _NoNetwork(synthesizer)),
             ("whole", synthesizer),
         ):
             if name == "whole":  # compile first: it happens once per run
-                shape = (1, synthesizer.size, synthesizer.size, 3)
-                np.asarray(
-                    synthesizer(np.zeros(shape, np.uint8), np.zeros((1, 80, 16), "f"))
-                )
+                crops = np.zeros((1, network.size, network.size, 3), np.uint8)
+                silence = np.zeros(network.sample_rate, np.float32)
+                window = next(iter(network.windows([silence], 25.0)))
+                np.asarray(network(crops, window[None]))
             start = time.perf_counter()
             report = sync(network, face, speech, work / f"{name}.mp4", options)
             spent = time.perf_counter() - start

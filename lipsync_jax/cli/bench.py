@@ -113,12 +113,16 @@ def _pipeline(args: argparse.Namespace) -> dict:
 
     from lipsync_jax import models_io
     from lipsync_jax.bench.pipeline import bench_pipeline
+    from lipsync_jax.errors import OptionError
     from lipsync_jax.inference.sync import SyncOptions
-    from lipsync_jax.systems.wav2lip.synthesize import Synthesizer
+    from lipsync_jax.systems import SYNTHESIZERS
 
     module = models_io.build(args.network)
+    system, _ = models_io.NETWORKS[args.network]
+    if system not in SYNTHESIZERS:
+        raise OptionError(f"network {args.network} draws no faces; choose a generator")
     inputs = models_io.example_inputs(module)
-    synthesizer = Synthesizer(
+    synthesizer = SYNTHESIZERS[system](
         module,
         jax.jit(module.init)(jax.random.key(0), *inputs),
         batch_size=args.batch_size or 16,
