@@ -28,7 +28,10 @@ BASE = [
     "av>=18,<19",  # video and audio files; its wheel carries FFmpeg's libraries
     "pooch>=1.9,<2",  # checksummed downloads
     "safetensors>=0.8,<0.9",  # weights of a model folder
+    "h5py>=3.12,<4",  # checkpoints of Keras
     "soxr>=0.4,<2",  # streaming resampler, the one librosa uses
+    "soundfile>=0.12,<1",  # the loader benchmark's sound files; librosa brings it
+    "threadpoolctl>=3.5,<4",  # one thread for libraries that are measured
     "tqdm>=4.66,<5",  # progress bars
     # Shot changes; from 0.7 on it pulls a second OpenCV wheel over mediapipe's.
     "scenedetect>=0.6.7,<0.7",
