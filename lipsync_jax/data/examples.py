@@ -7,6 +7,8 @@ import numpy as np
 
 from lipsync_jax.data.schema import Clip, ClipMeta
 
+Example = Callable[[Clip, int, np.random.Generator], dict[str, np.ndarray]]
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -17,7 +19,10 @@ class Examples:
         clip without any is left out before the shuffle.
       example: (clip, start, rng) -> arrays of one example; never fails for a start
         that `starts` allowed. Images are uint8.
+      held_out: as `example`, for evaluations, without augmentation; None where there
+        is none in training either.
     """
 
     starts: Callable[[ClipMeta], np.ndarray]
-    example: Callable[[Clip, int, np.random.Generator], dict[str, np.ndarray]]
+    example: Example
+    held_out: Example | None = None

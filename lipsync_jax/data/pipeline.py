@@ -8,6 +8,7 @@ n simply takes the h-th part of each batch.
 
 import sys
 from collections import Counter
+from dataclasses import replace
 from functools import lru_cache
 
 import grain
@@ -74,8 +75,12 @@ def eval_batches(
     process_count: int = 1,
     threads: int = 8,
 ) -> grain.DatasetIterator[Batch]:
-    """The same `batches` batches at every call; otherwise as `train_batches`."""
-    draw = _Draw(source, examples, seed)
+    """The same `batches` batches at every call; otherwise as `train_batches`.
+
+    Examples are not augmented.
+    """
+    held_out = examples.held_out or examples.example
+    draw = _Draw(source, replace(examples, example=held_out), seed)
     dataset = _dataset(draw, batch_size, seed, process_index, process_count)
     return _start(dataset[:batches], threads)
 

@@ -25,7 +25,7 @@ _EYES = (33, 133), (362, 263)  # corners, in MediaPipe's mesh
 _MOUTH = (61, 291)
 # Where detectors' boxes (`landmarks.face_box`) have eyes and mouth on average, in
 # shares of their sides; on real faces within 5 % of it, on drawn ones within 3 %.
-_IN_BOX = np.array([(0.285, 0.385), (0.715, 0.385), (0.5, 0.74)])
+IN_BOX = np.array([(0.285, 0.385), (0.715, 0.385), (0.5, 0.74)])
 
 
 def landmark_points(landmarks: np.ndarray) -> np.ndarray:
@@ -41,7 +41,7 @@ def landmark_points(landmarks: np.ndarray) -> np.ndarray:
 def box_points(box: np.ndarray) -> np.ndarray:
     """Eyes and mouth (..., 3, 2) as they are on average in boxes (..., 4)."""
     low, high = box[..., None, :2], box[..., None, 2:]
-    return low + _IN_BOX * (high - low)
+    return low + IN_BOX * (high - low)
 
 
 def similarity(
