@@ -147,7 +147,7 @@ def test_crops_are_put_where_the_face_was(clip):
     for resolution in (256, 64):
         found = example(moved, 2, None, resolution=resolution, augmented=False)
         picture = found["video"][12].astype(float) - 30
-        y, x = np.mgrid[:resolution, :resolution] * (256 / resolution)
+        y, x = (np.mgrid[:resolution, :resolution] + 0.5) * (256 / resolution) - 0.5
         for channel, want in enumerate([(91, 114), (169, 114), (130, 188)]):
             spot = picture[..., channel].clip(100) - 100
             centre = np.array([(spot * x).sum(), (spot * y).sum()]) / spot.sum()
