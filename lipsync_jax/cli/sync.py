@@ -13,6 +13,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--model", type=Path, required=True, help="model folder (lipsync convert)")
     add("--face", type=Path, help="video or image of the speaker")
     add("--audio", type=Path, help="speech: any file with an audio stream")
+    add(
+        "--driver",
+        type=Path,
+        help="video whose mouth movements are taken instead of speech (davs models); "
+        "with it, --audio is only the sound track, by default the driver's own",
+    )
     add("--out", type=Path, help="MP4 file to write")
     add("--jobs", type=Path, help="CSV with columns face,audio,out instead of one run")
 
@@ -128,10 +134,11 @@ def run(args: argparse.Namespace) -> int:
     jobs = read_jobs(args.jobs) if args.jobs else None
     options = _options(args)
     prepare()
-    synthesizer = load_synthesizer(args.model, args.batch_size, args.dtype, args.round)
+    form = args.batch_size, args.dtype, args.round
+    synthesizer = load_synthesizer(args.model, *form, video=args.driver is not None)
 
     def work(job: Job) -> None:
-        report = _sync(synthesizer, job, options)
+        report = _sync(synthesizer, job, options, args.driver)
         print(report.out, flush=True)
 
     if jobs is None:
@@ -155,11 +162,12 @@ def run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
     from lipsync_jax.errors import OptionError
 
-    named = [name for name in ("face", "audio", "out") if getattr(args, name)]
+    names = ("face", "audio", "driver", "out")
+    named = [name for name in names if getattr(args, name)]
     if args.jobs and named:
         raise OptionError(f"--jobs and --{named[0]} exclude each other")
-    if not args.jobs and len(named) < 3:
-        raise OptionError("give --face, --audio and --out, or --jobs")
+    if not args.jobs and not (args.face and args.out and (args.audio or args.driver)):
+        raise OptionError("give --face, --audio or --driver, and --out; or --jobs")
     if args.jobs and args.frames_out:
         raise OptionError("--frames_out takes one run, not --jobs")
     for name, low, high in (
@@ -203,8 +211,10 @@ def _options(args: argparse.Namespace):
     )
 
 
-def load_synthesizer(folder: Path, batch_size: int, dtype: str, rounding: bool):
-    """The compiled network of a model folder.
+def load_synthesizer(
+    folder: Path, batch_size: int, dtype: str, rounding: bool, video: bool = False
+):
+    """The compiled network of a model folder; with `video` it follows a face.
 
     Raises:
       ModelError: the folder cannot be used for `sync`.
@@ -213,15 +223,21 @@ def load_synthesizer(folder: Path, batch_size: int, dtype: str, rounding: bool):
 
     from lipsync_jax import models_io
     from lipsync_jax.errors import ModelError
-    from lipsync_jax.systems import SYNTHESIZERS
+    from lipsync_jax.systems import SYNTHESIZERS, VIDEO_SYNTHESIZERS
 
+    table = VIDEO_SYNTHESIZERS if video else SYNTHESIZERS
     model = models_io.load(folder)
-    if model.system not in SYNTHESIZERS:
-        raise ModelError(
-            f"{folder}: holds a {model.system} network ({model.network}), which draws "
-            f"no faces; sync takes: {', '.join(SYNTHESIZERS)}"
+    if model.system not in table:
+        taken = ", ".join(table)
+        wrong = (
+            f"follows no video; --driver takes: {taken}"
+            if video
+            else f"draws no faces; sync takes: {taken}"
         )
-    return SYNTHESIZERS[model.system](
+        raise ModelError(
+            f"{folder}: holds a {model.system} network ({model.network}), which {wrong}"
+        )
+    return table[model.system](
         model.module,
         model.variables,
         batch_size=batch_size,
@@ -230,10 +246,10 @@ def load_synthesizer(folder: Path, batch_size: int, dtype: str, rounding: bool):
     )
 
 
-def _sync(synthesizer, job, options):
+def _sync(synthesizer, job, options, driver):
     from tqdm import tqdm
 
-    from lipsync_jax.inference.sync import sync
+    from lipsync_jax.inference.sync import sync, sync_to_video
 
     with tqdm(unit="frame", desc=job.out.name, disable=None) as bar:
 
@@ -241,7 +257,11 @@ def _sync(synthesizer, job, options):
             bar.total = total
             bar.update(done - bar.n)
 
-        report = sync(synthesizer, job.face, job.audio, job.out, options, progress)
+        rest = job.out, options, progress
+        if driver is None:
+            report = sync(synthesizer, job.face, job.audio, *rest)
+        else:
+            report = sync_to_video(synthesizer, job.face, driver, *rest, job.audio)
     for note in report.notes:
         print(note, file=sys.stderr)
     return report

@@ -1,11 +1,10 @@
 """`lipsync sync`: a face and speech in, a lip-synced video out."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -13,16 +12,20 @@ import numpy as np
 
 from lipsync_jax import assets
 from lipsync_jax.audio.load import stream_audio
-from lipsync_jax.errors import AssetError, AudioError, FaceError
+from lipsync_jax.errors import AssetError, AudioError, FaceError, MediaError
+from lipsync_jax.faces.aligned import align
 from lipsync_jax.faces.detect import FixedBox, make_detector
 from lipsync_jax.faces.face import Detector
-from lipsync_jax.faces.track import track
+from lipsync_jax.faces.track import TrackedFrame, track
+from lipsync_jax.inference.driver import driving_faces
 from lipsync_jax.inference.prefetch import prefetch
 from lipsync_jax.inference.redraw import composite, redraw
 from lipsync_jax.inference.source import Transform, frames_of, play
 from lipsync_jax.media.images import FrameFolder, is_image
 from lipsync_jax.media.reader import VideoReader
 from lipsync_jax.media.writer import VideoWriter
+
+Progress = Callable[[int, int], None]  # frames written, frames in all
 
 QUIET = 1e-3  # peak amplitude under which speech is called silent (-60 dBFS)
 
@@ -95,7 +98,7 @@ def sync(
     audio: str | os.PathLike,
     out: str | os.PathLike,
     options: SyncOptions | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> SyncReport:
     """Makes the face say the audio.
 
@@ -114,23 +117,101 @@ def sync(
       LipSyncError: any input that cannot be used; nothing is left under `out`.
     """
     options = options or SyncOptions()
-    face, audio, out = Path(face), Path(audio), Path(out)
-    still_rate = Fraction(options.fps).limit_denominator(1001)
-    reader = VideoReader(face, fps=still_rate if is_image(face) else None)
-    fps = reader.info.fps
+    audio = Path(audio)
+    reader = _open_face(Path(face), options)
+    fps = float(reader.info.fps)
     samples, peak = _measure(audio, synthesizer.sample_rate)
-    count = synthesizer.frame_count(samples, float(fps))
+    count = synthesizer.frame_count(samples, fps)
     if count == 0:
         raise AudioError(
             f"{audio}: {samples / synthesizer.sample_rate:.2f} s of sound is too "
             f"short; this network needs at least {synthesizer.min_seconds:g} s"
         )
+    sound = stream_audio(audio, synthesizer.sample_rate)
+    windows = synthesizer.windows(sound, fps, options.mel_shift)
+    report = _write(
+        synthesizer, reader, windows, count, audio, Path(out), options, progress
+    )
+    if peak < QUIET:
+        note = f"{audio}: is silent throughout; the mouth will hardly move"
+        report.notes.append(note)
+    return report
+
+
+def sync_to_video(
+    synthesizer,
+    face: str | os.PathLike,
+    driver: str | os.PathLike,
+    out: str | os.PathLike,
+    options: SyncOptions | None = None,
+    progress: Progress | None = None,
+    audio: str | os.PathLike | None = None,
+) -> SyncReport:
+    """Makes the face say what another face says.
+
+    The result is as long as the driver.
+
+    Args:
+      synthesizer: a compiled network (`lipsync_jax.systems.VIDEO_SYNTHESIZERS`).
+      face, out, options, progress: as for `sync`.
+      driver: video of the other face; see `driver.driving_faces`.
+      audio: sound track of the result; None for the driver's own, if it has one.
+
+    Raises:
+      LipSyncError: any input that cannot be used; nothing is left under `out`.
+    """
+    options = options or SyncOptions()
+    reader = _open_face(Path(face), options)
+    watched = VideoReader(driver, fps=reader.info.fps)
+    if watched.info.is_image:
+        raise MediaError(f"{driver}: is a still image; a driver has to be a video")
+    if audio is None and watched.info.has_audio:
+        audio = driver
+    count = sum(1 for _ in watched.frames())
+    size = watched.info.width, watched.info.height
+    # The two videos are looked at in different threads.
+    detector, _ = find_faces(replace(options, box=None), size)
+    with closing(detector):
+        faces = driving_faces(watched, detector, synthesizer.size)
+        with closing(prefetch(faces, synthesizer.batch_size)) as faces:
+            return _write(
+                synthesizer, reader, faces, count, audio, Path(out), options, progress
+            )
+
+
+def _open_face(face: Path, options: SyncOptions) -> VideoReader:
+    still_rate = Fraction(options.fps).limit_denominator(1001)
+    return VideoReader(face, fps=still_rate if is_image(face) else None)
+
+
+def _write(
+    synthesizer,
+    reader: VideoReader,
+    windows: Iterable[np.ndarray],
+    count: int,
+    audio: str | os.PathLike | None,
+    out: Path,
+    options: SyncOptions,
+    progress: Progress | None,
+) -> SyncReport:
+    """Redraws `count` frames, each with what drives it, and writes them."""
+    face, fps = reader.info.path, reader.info.fps
     transform = Transform() if reader.info.is_image else options.transform
     size = transform.size(reader.info.width, reader.info.height)
     detector, reason = find_faces(options, size)
     notes = [reason]
-    if peak < QUIET:
-        notes.append(f"{audio}: is silent throughout; the mouth will hardly move")
+
+    def look(images: Iterable[np.ndarray]) -> Iterator[TrackedFrame]:
+        frames = track(
+            images,
+            detector,
+            pads=options.pads,
+            smoothing=options.smoothing,
+            speaker=options.speaker,
+            # The original looks at every frame, so its smoothing must, too.
+            every=3 if options.smoothing == "gaussian" else 1,
+        )
+        return align(frames) if synthesizer.aligned else frames
 
     faceless: list[int] = []
     with ExitStack() as stack:
@@ -151,22 +232,7 @@ def sync(
         read = frames_of(reader, transform)
         if options.static:
             read = _first_only(read)
-        tracked = play(
-            read,
-            count,
-            partial(
-                track,
-                detector=detector,
-                pads=options.pads,
-                smoothing=options.smoothing,
-                speaker=options.speaker,
-                # The original looks at every frame, so its smoothing must, too.
-                every=3 if options.smoothing == "gaussian" else 1,
-            ),
-            options.loop,
-        )
-        sound = stream_audio(audio, synthesizer.sample_rate)
-        windows = synthesizer.windows(sound, float(fps), options.mel_shift)
+        tracked = play(read, count, look, options.loop)
         ahead = synthesizer.batch_size
         tracked = stack.enter_context(closing(prefetch(tracked, ahead)))
         drawn = redraw(tracked, windows, synthesizer)

@@ -7,6 +7,8 @@ from ml_collections import ConfigDict
 
 from lipsync_jax.systems.davs import model as davs
 from lipsync_jax.systems.davs import model_judges as davs_judges
+from lipsync_jax.systems.davs.synthesize import Synthesizer as DavsSynthesizer
+from lipsync_jax.systems.davs.synthesize import VideoSynthesizer as DavsVideoSynthesizer
 from lipsync_jax.systems.expert import model as expert
 from lipsync_jax.systems.lip2wav import model as lip2wav
 from lipsync_jax.systems.lip2wav.speaker import SpeakerEncoder
@@ -43,7 +45,14 @@ NETWORKS: dict[str, tuple[str, nn.Module]] = {
 }
 
 # system -> how its models make pixels from face crops and speech
-SYNTHESIZERS = {"wav2lip": Wav2LipSynthesizer, "lipgan": LipGANSynthesizer}
+SYNTHESIZERS = {
+    "wav2lip": Wav2LipSynthesizer,
+    "lipgan": LipGANSynthesizer,
+    "davs": DavsSynthesizer,
+}
+
+# the same from face crops and another, speaking face
+VIDEO_SYNTHESIZERS = {"davs": DavsVideoSynthesizer}
 
 
 def _expert(config: ConfigDict) -> Task:

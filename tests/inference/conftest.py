@@ -33,7 +33,8 @@ def sync(model, drawn, tmp_path, monkeypatch, capsys):
 
     def run(*more, face=drawn[0], audio=drawn[1], out=tmp_path / "out.mp4", box=True):
         args = ["sync", "--model", str(model), "--face", str(face)]
-        args += ["--audio", str(audio), "--out", str(out), *map(str, more)]
+        args += ["--audio", str(audio)] if audio else []
+        args += ["--out", str(out), *map(str, more)]
         if box and "--detector" not in more:
             args += ["--box", "40", "220", "80", "240"]
         code = main(args)

@@ -76,12 +76,14 @@ class Synthesizer:
     """A generator compiled for one batch shape.
 
     Attributes:
+      aligned: whether it is shown aligned faces (`faces.aligned`); else boxes.
       size: side of the crops in pixels.
       batch_size: crops per call of the compiled program.
       sample_rate: of the speech it takes, in Hz.
       min_seconds: the shortest speech it takes.
     """
 
+    aligned = False
     sample_rate = WAV2LIP.sample_rate
     min_seconds = WINDOW / WAV2LIP.frames_per_second
 
