@@ -76,13 +76,22 @@ class AlignedFace(FaceRegion):
         return result
 
     def _mask(self, size: int) -> np.ndarray:
-        """The lower face in the patch, soft to all sides."""
+        """The lower face in the patch, soft to all sides: (size, size) float32."""
         outline = standard_outline(self.box) if self.outline is None else self.outline
         matrix = to_middle(self.matrix, size)
-        # As if the patch were the middle of a larger frame.
-        outline = outline @ matrix[:, :2].T + matrix[:, 2] + size
-        region = FaceRegion(np.array([size, size, 2 * size, 2 * size]), outline)
-        return lower_face_mask(region, (3 * size, 3 * size))
+        scale = np.hypot(*matrix[:, 0])
+        centre = _transformed((self.box[:2] + self.box[2:]) / 2, matrix)
+        half = scale * (self.box[2:] - self.box[:2]) / 2
+        low = np.rint(centre - half).clip(0, size - 2).astype(int)
+        high = np.rint(centre + half).clip(low + 2, size).astype(int)
+        # As if the patch were the middle of a larger frame: its border is one, too.
+        region = FaceRegion(
+            np.concatenate([low, high]) + size, _transformed(outline, matrix) + size
+        )
+        mask = np.zeros((size, size), np.float32)
+        part = mask[low[1] : high[1], low[0] : high[0]]
+        part[...] = lower_face_mask(region, (3 * size, 3 * size))
+        return mask
 
 
 def align(frames: Iterable[TrackedFrame]) -> Iterator[TrackedFrame]:
@@ -134,6 +143,10 @@ def zoom_jitter(matrices: np.ndarray) -> float:
     """
     scale = np.hypot(matrices[:, 0, 0], matrices[:, 1, 0])
     return float(np.std(np.diff(np.log(scale))))
+
+
+def _transformed(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    return points @ matrix[:, :2].T + matrix[:, 2]
 
 
 def _points(
