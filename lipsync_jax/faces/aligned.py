@@ -1,8 +1,8 @@
 """Tracked faces turned upright and to one size, without zooming in and out.
 
 Aligning each frame by itself makes faces breathe: the mouth's corners move with the
-speech and all points with the detector's noise (section 13, Q18). Here the size follows
-the face half a second slow, place and rotation as boxes do.
+speech and all points with the detector's noise (DAVS's specification, Q18). Here sizes
+are averaged over half a second, places and rotations as boxes are.
 """
 
 from collections import deque
