@@ -11,7 +11,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from lipsync_jax import models_io
-from lipsync_jax.errors import ConfigError
+from lipsync_jax.errors import ConfigError, DataError
 from lipsync_jax.nn.dtypes import compute_dtype
 from lipsync_jax.nn.pixels import from_levels, to_levels
 from lipsync_jax.systems.lipgan.examples import examples
@@ -127,7 +127,7 @@ class LipGANTask:
             def value(params: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
                 drawn, new = self.generator.apply(
                     {"params": params, "batch_stats": stats},
-                    batch["mel"][..., None],
+                    self._heard(batch),
                     _faces(batch),
                     train=True,
                     mutable=["batch_stats"],
@@ -151,7 +151,22 @@ class LipGANTask:
 
     def _redraw(self, variables: Any, batch: Batch) -> jax.Array:
         """Faces (B, S, S, 3) drawn with running statistics."""
-        return self.generator.apply(variables, batch["mel"][..., None], _faces(batch))
+        return self.generator.apply(variables, self._heard(batch), _faces(batch))
+
+    def _heard(self, batch: Batch) -> jax.Array:
+        """The windows of sound (B, rows, width, 1).
+
+        Raises:
+          DataError: they are of another front end than the generator's.
+        """
+        found, wanted = batch["mel"].shape[1:], self.generator.audio_shape
+        if found != wanted:
+            raise DataError(
+                f'batch["mel"] holds windows of {_by(found)} features, '
+                f"{self._config.network} hears {_by(wanted)}; take examples as this "
+                "task's `examples` does, or another config.network"
+            )
+        return batch["mel"][..., None]
 
 
 def target(batch: Batch) -> jax.Array:
@@ -171,12 +186,12 @@ def measures(drawn: jax.Array, batch: Batch) -> dict[str, jax.Array]:
 
 
 def _generator(config: ConfigDict) -> LipGAN:
-    module = models_io.build(config.network, dict(config.arguments))
-    if not isinstance(module, LipGAN):
+    if config.network not in GENERATORS:
         raise ConfigError(
-            f"config.network is {config.network}, which is no LipGAN generator; the "
+            f"config.network is {config.network!r}, which is no LipGAN generator; the "
             f"task {config.task} needs one: {', '.join(GENERATORS)}"
         )
+    module = models_io.build(config.network, dict(config.arguments))
     if config.batch_size // config.microbatches < 2:
         raise ConfigError(
             f"config.batch_size={config.batch_size} in {config.microbatches} "
@@ -191,6 +206,10 @@ def _faces(batch: Batch) -> jax.Array:
     faces = target(batch)
     masked = faces.at[:, faces.shape[1] // 2 :].set(0)
     return jnp.concatenate([from_levels(batch["reference"]), masked], axis=-1)
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
 
 
 def _without_steps(stats: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Training LipGAN against a discriminator that judges faces and speech together."""
 
+from functools import partial
 from typing import Any
 
 import flax.struct
@@ -12,7 +13,11 @@ from lipsync_jax.errors import ConfigError
 from lipsync_jax.nn.dtypes import compute_dtype
 from lipsync_jax.systems.lipgan import pairs, task
 from lipsync_jax.systems.lipgan.losses import SYNCED, UNSYNCED, contrastive
-from lipsync_jax.systems.lipgan.model import DISCRIMINATORS, LipGANDiscriminator
+from lipsync_jax.systems.lipgan.model import (
+    DISCRIMINATORS,
+    LipGAN,
+    LipGANDiscriminator,
+)
 from lipsync_jax.training.gradients import accumulate
 from lipsync_jax.training.network import Network
 from lipsync_jax.training.task import Batch, Export, Metrics
@@ -116,21 +121,22 @@ class LipGANAdversarialTask(task.LipGANTask):
         fake = self._redraw(state.generator.variables, batch), heard
         off = faces, pairs.unsynced(batch, whose, self._config.method.unsynced)
 
-        def learn_fake(network: Network) -> tuple[Network, Metrics]:
-            network, loss = self._learn(network, *fake, UNSYNCED)
-            judged = self._judge(network, *off, UNSYNCED)
-            return network, {"fake": loss, "unsynced": judged}
+        heads = jax.random.bernoulli(coin)
 
-        def learn_off(network: Network) -> tuple[Network, Metrics]:
-            judged = self._judge(network, *fake, UNSYNCED)
-            network, loss = self._learn(network, *off, UNSYNCED)
-            return network, {"fake": judged, "unsynced": loss}
+        def choose(if_heads: Any, if_tails: Any) -> Any:
+            return jax.tree.map(partial(jnp.where, heads), if_heads, if_tails)
 
-        network, losses = jax.lax.cond(
-            jax.random.bernoulli(coin), learn_fake, learn_off, state.discriminator
-        )
+        # Chosen by value: with `cond` the program would hold each update twice.
+        taught, others = choose((fake, off), (off, fake))
+        before = state.discriminator
+        network, loss = self._learn(before, *taught, UNSYNCED)
+        # Drawn faces come first: if they teach, true ones are judged by what that left.
+        params = choose(network.params, before.params)
+        judged = self._judge(params, *others, UNSYNCED)
+        fake_loss, off_loss = choose((loss, judged), (judged, loss))
         network, synced = self._learn(network, faces, heard, SYNCED)
-        return state.replace(discriminator=network), {**losses, "synced": synced}
+        losses = {"fake": fake_loss, "unsynced": off_loss, "synced": synced}
+        return state.replace(discriminator=network), losses
 
     def _learn(
         self, network: Network, faces: jax.Array, heard: jax.Array, label: int
@@ -146,12 +152,12 @@ class LipGANAdversarialTask(task.LipGANTask):
         return network.updated(grads, self._optimizer, {}, decay), loss
 
     def _judge(
-        self, network: Network, faces: jax.Array, heard: jax.Array, label: int
+        self, params: Any, faces: jax.Array, heard: jax.Array, label: int
     ) -> jax.Array:
         """The loss of `_learn` without the step."""
 
         def part(_: None, batch: Batch) -> tuple[None, jax.Array]:
-            return None, self._contrast(network.params, **batch, label=label)
+            return None, self._contrast(params, **batch, label=label)
 
         return self._in_parts(part, faces, heard)[1]
 
@@ -171,23 +177,31 @@ class LipGANAdversarialTask(task.LipGANTask):
         return self.discriminator.apply({"params": params}, faces, heard[..., None])
 
 
-def _discriminator(config: ConfigDict, generator: Any) -> LipGANDiscriminator:
+def _discriminator(config: ConfigDict, generator: LipGAN) -> LipGANDiscriminator:
     name = config.method.discriminator
-    module = models_io.build(name, _sizes(config))
-    if not isinstance(module, LipGANDiscriminator):
+    fitting = [
+        key for key, module in DISCRIMINATORS.items() if _fits(module, generator)
+    ]
+    if name not in DISCRIMINATORS:
         raise ConfigError(
-            f"config.method.discriminator is {name}, which is no LipGAN "
-            f"discriminator; it can be: {', '.join(DISCRIMINATORS)}"
+            f"config.method.discriminator is {name!r}, which is no LipGAN "
+            f"discriminator; {config.network} needs {' or '.join(fitting)}"
         )
-    found = module.resolution, module.audio_shape
-    wanted = generator.resolution, generator.audio_shape
-    if found != wanted:
+    module = models_io.build(name, _sizes(config))
+    if name not in fitting:
+        rows, columns = module.audio_shape
         raise ConfigError(
-            f"config.method.discriminator: {name} takes faces of {found[0]} pixels "
-            f"and {found[1]} features of sound, {config.network} {wanted[0]} pixels "
-            f"and {wanted[1]}"
+            f"config.method.discriminator: {name} judges faces of {module.resolution} "
+            f"pixels and {rows}x{columns} features of sound; {config.network} needs "
+            f"{' or '.join(fitting)}"
         )
     return module.clone(dtype=compute_dtype(config.dtype))
+
+
+def _fits(module: LipGANDiscriminator, generator: LipGAN) -> bool:
+    """Whether it judges what the generator draws and hears."""
+    shapes = (module.resolution, module.audio_shape)
+    return shapes == (generator.resolution, generator.audio_shape)
 
 
 def _sizes(config: ConfigDict) -> dict[str, Any]:
