@@ -85,6 +85,12 @@ def _lipgan(config: ConfigDict) -> Task:
     return LipGANAdversarialTask(config)
 
 
+def _davs(config: ConfigDict) -> Task:
+    from lipsync_jax.systems.davs.task import DavsTask
+
+    return DavsTask(config)
+
+
 # `config.task` -> how it is trained; imported when used, since using a model needs none
 TASKS: dict[str, Callable[[ConfigDict], Task]] = {
     "expert": _expert,
@@ -92,4 +98,5 @@ TASKS: dict[str, Callable[[ConfigDict], Task]] = {
     "wav2lip_hq": _wav2lip_hq,
     "lipgan_unet": _lipgan_unet,
     "lipgan": _lipgan,
+    "davs": _davs,
 }
