@@ -1,19 +1,15 @@
 """Frames per second of a generator, and of the same layers in PyTorch."""
 
-import importlib.util
-import json
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from statistics import median
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from lipsync_jax.bench.inputs import random_inputs, random_variables
+from lipsync_jax.bench.turns import torch_process, turn
 from lipsync_jax.errors import OptionError
 from lipsync_jax.nn.fold import fold_batch_norm
 from lipsync_jax.systems.lipgan import model as lipgan
@@ -28,8 +24,8 @@ def bench_network(
 ) -> dict[str, Any]:
     """Measures the folded network with random weights on this machine.
 
-    With `compare_torch` both take turns, each in its own process, so that a machine
-    whose speed drifts changes both; the ratio is of the medians.
+    With `compare_torch` both take turns, each in its own process; the ratio is of the
+    medians.
 
     Args:
       name: generator, key of `GENERATORS`.
@@ -44,13 +40,11 @@ def bench_network(
     if name not in GENERATORS:
         raise OptionError(f"no generator {name!r}; there are: {', '.join(GENERATORS)}")
     module = GENERATORS[name]
-    if compare_torch and name != "wav2lip":
-        raise OptionError("--compare torch knows the network wav2lip only")
     seconds: dict[str, list[float]] = {"jax": []}
     ours = _jax(module, batch_size, dtype)
     with ExitStack() as stack:
         if compare_torch:
-            theirs = torch_process("torch_network", str(batch_size), dtype)
+            theirs = torch_process("torch_network", name, str(batch_size), dtype)
             theirs = stack.enter_context(theirs)
             seconds["torch"] = []
         for _ in range(rounds):
@@ -74,65 +68,9 @@ def bench_network(
     return result
 
 
-def turn(call: Callable[[], None]) -> list[float]:
-    """Seconds of three calls, after one that warms the caches again."""
-    times = []
-    for _ in range(4):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return times[1:]
-
-
-def random_inputs(module: Generator, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Noise as speech and as pictures."""
-    rng = np.random.default_rng(0)
-    audio, face = module.input_shapes
-    return (
-        rng.uniform(-4, 4, (batch_size, *audio)).astype(np.float32),
-        rng.random((batch_size, *face), np.float32),
-    )
-
-
 def _jax(module: Generator, batch_size: int, dtype: str) -> Callable[[], None]:
-    inputs = random_inputs(module, batch_size)
-    first = tuple(x[:1] for x in inputs)
-    variables = jax.jit(module.init)(jax.random.key(0), *first)
     network = module.clone(folded=True, dtype=jnp.dtype(dtype))
-    arguments = jax.device_put(
-        (fold_batch_norm(variables, module.norm_epsilon), *inputs)
-    )
+    folded = fold_batch_norm(random_variables(module), module.norm_epsilon)
+    arguments = jax.device_put((folded, *random_inputs(module, batch_size)))
     compiled = jax.jit(network.apply).lower(*arguments).compile()
     return lambda: compiled(*arguments).block_until_ready()
-
-
-@contextmanager
-def torch_process(program: str, *words: str) -> Iterator[Callable[[], list[float]]]:
-    """PyTorch in a process of its own, as its users run it; gives one turn a call.
-
-    Args:
-      program: module of this package that answers lines with lists of seconds.
-      words: its arguments.
-
-    Raises:
-      OptionError: PyTorch is not installed.
-    """
-    if importlib.util.find_spec("torch") is None:
-        raise OptionError(
-            "--compare torch needs PyTorch: pip install 'lipsync_jax[test]'"
-        )
-    command = [sys.executable, "-m", f"lipsync_jax.bench.{program}"]
-    with subprocess.Popen(
-        [*command, *words],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-
-        def run_turn() -> list[float]:
-            process.stdin.write("\n")
-            process.stdin.flush()
-            return json.loads(process.stdout.readline())
-
-        yield run_turn
-        process.stdin.close()

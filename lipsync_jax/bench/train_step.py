@@ -17,7 +17,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lipsync_jax import models_io
-from lipsync_jax.bench.network import torch_process
+from lipsync_jax.bench.inputs import random_variables
+from lipsync_jax.bench.turns import torch_process
 from lipsync_jax.data.device import MeshBatches, to_mesh
 from lipsync_jax.data.schema import Clip
 from lipsync_jax.errors import OptionError
@@ -30,7 +31,8 @@ from lipsync_jax.training.log import device_memory
 from lipsync_jax.training.program import Program, steps_ahead
 from lipsync_jax.training.task import Task
 
-CONFIGS = ("expert", "wav2lip", "wav2lip_hq", "wav2lip_hd")
+CONFIGS = ("expert", "wav2lip", "wav2lip_hq", "wav2lip_hd", "lipgan_unet", "lipgan")
+COMPARED = ("wav2lip", "lipgan_unet", "lipgan")  # tasks that `torch_train` knows
 _TURN = 3  # steps that are timed together
 
 
@@ -48,8 +50,8 @@ def bench_train(
     The weights are random, the frozen expert's, too. Peak is what a large matrix
     product reaches in the same arithmetic, measured here. Operations are those of the
     method, as its convolutions are written down: a faster algorithm does not lower
-    them. With `compare_torch` both take turns, each in its own process, so that a
-    machine whose speed drifts changes both; the ratio is of the medians.
+    them. With `compare_torch` both take turns, each in its own process; the ratio is of
+    the medians.
 
     Args:
       name: one of `CONFIGS`.
@@ -58,19 +60,17 @@ def bench_train(
       steps: that are timed, in turns of three.
       sync: whether the generator's sync loss is on.
       directory: prepared dataset to feed from; without one, one batch of noise.
-      compare_torch: also time the plain step in PyTorch: the generator with L1 and
-        Adam, so it takes name="wav2lip", sync=False and float32.
+      compare_torch: also time the step in plain PyTorch; it takes a task in
+        `COMPARED`, float32, and no sync loss.
 
     Raises:
       OptionError: no such configuration or comparison, or PyTorch is not installed.
     """
     if name not in CONFIGS:
         raise OptionError(f"no configuration {name!r}; there are: {', '.join(CONFIGS)}")
-    if compare_torch and (name != "wav2lip" or sync or dtype != "float32"):
-        raise OptionError(
-            "--compare torch knows the step of wav2lip without sync loss in float32"
-        )
     config = importlib.import_module(f"configs.{name}").get_config()
+    if compare_torch:
+        _check_comparison(config, sync, dtype)
     config.dtype = dtype
     config.batch_size = batch_size or config.batch_size
     config.data.directory = directory
@@ -83,8 +83,7 @@ def bench_train(
         step = stack.enter_context(closing(_Step(task, config, sync)))
         ours, theirs = [], []
         if compare_torch:
-            frames = 5 * config.batch_size
-            torch_turn = torch_process("torch_train", str(frames))
+            torch_turn = torch_process("torch_train", name, str(config.batch_size))
             torch_turn = stack.enter_context(torch_turn)
         step.turn()  # the first one allocates
         waited = step.batches.wait_seconds
@@ -105,6 +104,21 @@ def bench_train(
         result["torch_step_ms"] = round(1000 * median(theirs), 1)
         result["jax_over_torch"] = round(median(theirs) / median(ours), 3)
     return result
+
+
+def _check_comparison(config: ConfigDict, sync: bool, dtype: str) -> None:
+    if config.task not in COMPARED:
+        raise OptionError(
+            f"--compare torch knows no step of {config.task}; it knows those of: "
+            f"{', '.join(COMPARED)}"
+        )
+    if sync and "expert" in config.method:
+        raise OptionError(
+            f"--compare torch knows the step of {config.task} without its sync loss; "
+            "add --no_sync"
+        )
+    if dtype != "float32":
+        raise OptionError(f"--compare torch trains in float32, not in {dtype}")
 
 
 def _describe(config: ConfigDict, sync: bool) -> dict[str, Any]:
@@ -227,7 +241,5 @@ def _random_expert(folder: Path, generator: str) -> Path:
     """A model folder with an expert for the size that a generator draws."""
     resolution = models_io.build(generator).resolution
     name = next(k for k, v in EXPERTS.items() if v.resolution == resolution)
-    module = models_io.build(name)
-    inputs = models_io.example_inputs(module)
-    variables = jax.jit(module.init)(jax.random.key(0), *inputs)
-    return models_io.save(folder / "expert", name, jax.device_get(variables))
+    variables = random_variables(models_io.build(name))
+    return models_io.save(folder / "expert", name, variables)

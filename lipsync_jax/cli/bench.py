@@ -108,10 +108,10 @@ def _loader(args: argparse.Namespace) -> dict:
 
 
 def _pipeline(args: argparse.Namespace) -> dict:
-    import jax
     import jax.numpy as jnp
 
     from lipsync_jax import models_io
+    from lipsync_jax.bench.inputs import random_variables
     from lipsync_jax.bench.pipeline import bench_pipeline
     from lipsync_jax.errors import OptionError
     from lipsync_jax.inference.sync import SyncOptions
@@ -121,10 +121,9 @@ def _pipeline(args: argparse.Namespace) -> dict:
     system, _ = models_io.NETWORKS[args.network]
     if system not in SYNTHESIZERS:
         raise OptionError(f"network {args.network} draws no faces; choose a generator")
-    inputs = models_io.example_inputs(module)
     synthesizer = SYNTHESIZERS[system](
         module,
-        jax.jit(module.init)(jax.random.key(0), *inputs),
+        random_variables(module),
         batch_size=args.batch_size or 16,
         dtype=jnp.dtype(args.dtype),
     )

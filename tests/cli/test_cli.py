@@ -63,34 +63,6 @@ def test_info_on_media(tmp_path, capsys):
     assert "no such" in capsys.readouterr().err
 
 
-def test_bench_network_compares_with_torch(capsys, monkeypatch):
-    """Runs on a narrow stand-in: the figures mean nothing, their presence does."""
-    from lipsync_jax.systems.wav2lip import model
-
-    monkeypatch.setitem(model.GENERATORS, "tiny", model.Wav2Lip(width=0.125))
-    args = ["bench", "network", "--network", "tiny", "--batch_size", "1"]
-    assert main([*args, "--rounds", "1", "--json"]) == 0
-    result = json.loads(capsys.readouterr().out)
-    assert result["jax_frames_per_second"] > 0
-    assert main([*args, "--compare", "torch"]) == 2
-    assert "wav2lip only" in capsys.readouterr().err
-
-
-def test_torch_baseline_has_the_same_parameters():
-    from parity import manifest
-
-    from lipsync_jax.bench.torch_network import TorchWav2Lip
-    from lipsync_jax.systems.wav2lip.model import Wav2Lip
-
-    shapes = sorted(tuple(p.shape) for p in TorchWav2Lip(Wav2Lip()).parameters())
-    want = {
-        name: tuple(shape)
-        for name, shape in manifest()["Wav2Lip"].items()
-        if "running" not in name and "num_batches" not in name
-    }
-    assert shapes == sorted(want.values())
-
-
 @pytest.mark.parametrize("command", ["sync", "convert", "info", "fetch", "bench"])
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as end:
@@ -145,8 +117,3 @@ def test_slim_system_is_told_which_packages_it_lacks(command, tmp_path):
     assert done.returncode == 2
     assert "apt-get install libgl1" in done.stderr
     assert done.stderr.count("\n") == 1
-
-
-def test_bench_of_the_loader_says_what_it_needs(capsys):
-    assert main(["bench", "loader"]) == 2
-    assert "needs --data" in capsys.readouterr().err
