@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lipsync_jax.nn.blocks import Conv
+from lipsync_jax.nn.blocks import scaled
 
 EPSILON = 1e-3  # of the batch norms
 GLOROT = nn.initializers.glorot_uniform()
@@ -20,11 +20,6 @@ batch_norm = partial(
 )
 
 LSTMState = tuple[jax.Array, jax.Array]  # cell and hidden state, (N, units) each
-
-
-def scaled(features: int, width: float) -> int:
-    """`width` times as many channels, as a multiple of 8."""
-    return Conv(features).scaled(width).features
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from lipsync_jax.audio.mel import WAV2LIP
+from lipsync_jax.nn.blocks import scaled
 from lipsync_jax.systems.lip2wav.decoder import (
     Attention,
     DecoderCell,
@@ -20,7 +21,6 @@ from lipsync_jax.systems.lip2wav.layers import (
     GLOROT,
     BiLSTM,
     Row,
-    scaled,
     wide,
 )
 
