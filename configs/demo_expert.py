@@ -15,7 +15,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.network = "expert_48"
     config.arguments.width = 0.25
     config.batch_size = 32
-    config.steps = 2400
+    config.steps = 3600
     config.log_every = 25
     config.eval_every = config.save_every = 600
     config.eval_batches = 16

@@ -50,8 +50,8 @@ class Size:
 
 
 FULL = Size(
-    "--speakers_train 96 --speakers_validation 12 --speakers_test 16 "
-    "--clips_per_speaker 3 --seconds 3 --size 96",
+    "--speakers_train 144 --speakers_validation 12 --speakers_test 16 "
+    "--clips_per_speaker 2 --seconds 3 --size 96",
     "",
     (0.9, 0.8, 0.7, 0.2, 0.8),
 )
