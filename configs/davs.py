@@ -25,7 +25,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.method.margin = 1.0  # between codes of different clips
     config.method.l1_weight = 4.0  # of errors in levels of 255
     config.method.mouth_weight = 8.0  # of errors of the mouth, on top
-    config.method.uniformity_weight = 1e6  # of the word in early maps of the person
+    # of the word in early maps of the person; the original has 1e6 over 500**2 words
+    config.method.uniformity_weight = 4.0
     config.method.dropout = 0.5
     config.batch_size = 16  # clips
     config.steps = 1_000_000  # the original: stopped by hand

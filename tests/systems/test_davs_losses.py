@@ -74,7 +74,7 @@ def test_words():
     labels = jnp.array(want["labels"])
     found = losses.word_loss(logits, labels)
     np.testing.assert_allclose(found, want["value"], rtol=1e-5)
-    found = losses.uniformity(logits)
+    found = losses.uniformity(logits) / 500**2
     np.testing.assert_allclose(found, WANT["l2_softmax"], rtol=1e-5)
     right = logits.argmax(-1)
     assert losses.accuracy(logits, right) == 1

@@ -196,4 +196,4 @@ def test_published_lengths():
     run = Run("default", np.float32)
     # The adversary has taken its first step with Adam here: signs of noise.
     check_losses(run.step(want), want, 1e-4, loose=("perceptual_joint",))
-    check_norms(run, want, 2e-3)
+    check_norms(run, want, 2e-2)

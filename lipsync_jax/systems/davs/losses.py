@@ -26,8 +26,11 @@ def accuracy(logits: jax.Array, word: jax.Array) -> jax.Array:
 
 
 def uniformity(logits: jax.Array) -> jax.Array:
-    """Mean square by which probabilities (B, words) differ from those of a guess."""
-    return jnp.square(jax.nn.softmax(logits) - 1 / logits.shape[-1]).mean()
+    """Mean square by which probabilities (B, words) differ from a guess's, as shares.
+
+    The original takes differences, not shares: with N words its loss is this over N**2.
+    """
+    return jnp.square(logits.shape[-1] * jax.nn.softmax(logits) - 1).mean()
 
 
 def together(codes: jax.Array) -> jax.Array:
