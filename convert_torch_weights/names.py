@@ -11,6 +11,7 @@ The Flax modules keep the original paths (`face_decoder_blocks.1.0` is
 """
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -20,6 +21,14 @@ _BLOCK = {"conv": ".conv_block.0", "conv_transpose": ".conv_block.0"}
 _BLOCK["norm"] = ".conv_block.1"
 _LEAF = {"kernel": "weight", "scale": "weight", "bias": "bias"}
 _LEAF |= {"mean": "running_mean", "var": "running_var"}
+
+# A step counter PyTorch keeps; nothing computes with it.
+_COUNTER = "num_batches_tracked"
+
+
+def without_counters(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The tensors of a state_dict with which something computes."""
+    return {k: v for k, v in tensors.items() if not k.endswith(_COUNTER)}
 
 
 def torch_name(path: Path) -> str:
@@ -59,12 +68,3 @@ def bgr_to_rgb(value: np.ndarray, axis: int) -> np.ndarray:
     """Reverses every group of three channels along `axis`."""
     order = np.arange(value.shape[axis]).reshape(-1, 3)[:, ::-1].ravel()
     return np.take(value, order, axis=axis)
-
-
-def to_torch(path: Path, value: np.ndarray) -> np.ndarray:
-    """The inverse of `from_torch` for two-dimensional convolutions and vectors."""
-    if path[-1] != "kernel":
-        return value
-    if "conv_transpose" in path:
-        return np.ascontiguousarray(value[::-1, ::-1].transpose(2, 3, 0, 1))
-    return np.ascontiguousarray(value.transpose(3, 2, 0, 1))

@@ -1,15 +1,16 @@
-"""LipGAN's networks with golden parameters, in Keras' layout and converted."""
+"""LipGAN's networks with golden parameters, as Keras' files and converted from them."""
 
 import json
 from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
-from flax.traverse_util import unflatten_dict
+from keras_writer import Layers, save_weights
 from parity import GOLDENS as WAV2LIP
 from parity import _fill, fill_inputs, rgb
 
-from convert_torch_weights.conversion import Converted
-from convert_torch_weights.names import bgr_to_rgb
+from convert_torch_weights import Converted, convert
 from lipsync_jax.systems.lipgan.model import VARIANTS, keras_order
 
 GOLDENS = WAV2LIP.parent / "lipgan"
@@ -69,25 +70,26 @@ def paths(network: str, name: str) -> dict[str, str]:
     return found
 
 
+def filled_layers(network: str) -> Layers:
+    """The golden weights by layer, with the layers that have none, as in files."""
+    found = {layer: {} for layer in _layer_names()[network]}
+    for name, value in filled(network).items():
+        found[name.split("/")[0]][name] = value
+    return found
+
+
+@lru_cache
+def _layer_names() -> dict[str, list[str]]:
+    return json.loads((GOLDENS / "layers.json").read_text())
+
+
 @lru_cache(maxsize=1)
-def converted(network: str, name: str) -> Converted:
-    """The network of a manifest entry as `name`, for RGB."""
-    where = paths(network, name)
-    flat = {}
-    for weight, value in filled(network).items():
-        layer, leaf = weight.split("/")[0], _leaf(weight)
-        if leaf == "kernel" and "transpose" in layer:
-            value = value[::-1, ::-1].swapaxes(2, 3)
-        if leaf == "kernel" and where[layer] in (
-            "face_encoder_blocks_0_0/conv",
-            "face_encoder_0/conv",
-        ):
-            value = bgr_to_rgb(value, 2)
-        if where[layer] == "prediction/conv":
-            value = bgr_to_rgb(value, -1)
-        collection = "batch_stats" if leaf in ("mean", "var") else "params"
-        flat[collection, *where[layer].split("/"), leaf] = value
-    return Converted(name, VARIANTS[name], unflatten_dict(flat), {}, {})
+def converted(network: str) -> Converted:
+    """The network of a manifest entry, from a file as published."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"{network}.h5"
+        save_weights(path, filled_layers(network))
+        return convert(path)
 
 
 def inputs(network: str) -> tuple[np.ndarray, np.ndarray]:

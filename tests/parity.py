@@ -68,3 +68,12 @@ def golden(name: str) -> dict[str, np.ndarray]:
 def stages(name: str) -> list[str]:
     """Row names of the case's stage_stats."""
     return json.loads((GOLDENS / "stages.json").read_text())[name]
+
+
+def to_torch(path: tuple[str, ...], value: np.ndarray) -> np.ndarray:
+    """A variable of Flax in PyTorch's layout; of convolutions and vectors."""
+    if path[-1] != "kernel":
+        return value
+    if "conv_transpose" in path:
+        return np.ascontiguousarray(value[::-1, ::-1].transpose(2, 3, 0, 1))
+    return np.ascontiguousarray(value.transpose(3, 2, 0, 1))

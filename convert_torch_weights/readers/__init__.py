@@ -9,6 +9,7 @@ from pathlib import Path
 
 from convert_torch_weights.readers.checkpoint import Checkpoint
 from convert_torch_weights.readers.file_kind import refuse_other_kinds
+from convert_torch_weights.readers.keras_h5 import SIGNATURE, read_keras
 from convert_torch_weights.readers.torch_legacy import read_legacy
 from convert_torch_weights.readers.torch_zip import read_zip
 from lipsync_jax.errors import CheckpointError
@@ -17,17 +18,17 @@ __all__ = ["Checkpoint", "read_checkpoint"]
 
 
 def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
-    """Reads the weights of a PyTorch checkpoint.
+    """Reads the weights of a checkpoint of PyTorch or Keras.
 
     Understands both containers of `torch.save` (the zip archive of PyTorch 1.6 and
-    later, the stream of earlier versions) and TorchScript archives. Optimizer states
-    are skipped, not loaded.
+    later, the stream of earlier versions), TorchScript archives, and HDF5 files of
+    Keras 2. Optimizer states are skipped, not loaded.
 
     Args:
-      path: The `.pth`, `.pt` or `.model` file.
+      path: The `.pth`, `.pt`, `.model` or `.h5` file; its content decides.
 
     Returns:
-      The weights, under their state_dict names.
+      The weights, under their names in the file.
 
     Raises:
       CheckpointError: The file is absent, damaged, cut short, of another kind, or
@@ -37,8 +38,10 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
     try:
         refuse_other_kinds(path)
         with path.open("rb") as file:
-            is_zip = file.read(2) == b"PK"
-        return read_zip(path) if is_zip else read_legacy(path)
+            head = file.read(len(SIGNATURE))
+        if head == SIGNATURE:
+            return read_keras(path)
+        return read_zip(path) if head.startswith(b"PK") else read_legacy(path)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except OSError as error:

@@ -16,10 +16,11 @@ class Checkpoint:
     """The weights of one checkpoint file.
 
     Attributes:
-      tensors: state_dict names, without `module.`, in the file's order. Read-only
-        arrays of the stored shapes, not always contiguous, tied weights sharing
-        memory; stored dtypes, except bfloat16, which becomes float32.
-      container: "zip", "legacy" or "torchscript".
+      tensors: state_dict names, without `module.`, or Keras' layers and arrays (see
+        `keras_h5`), in the file's order. Read-only arrays of the stored shapes, not
+        always contiguous, tied weights sharing memory; stored dtypes, except
+        bfloat16, which becomes float32.
+      container: "zip", "legacy", "torchscript" or "keras".
       extra: Scalar entries beside the weights, such as global_step.
     """
 

@@ -1,4 +1,4 @@
-"""Tells what a file is that is not a PyTorch checkpoint.
+"""Tells what a file is that is a checkpoint of neither PyTorch nor Keras.
 
 Most failed conversions are failed downloads: a web page, a pointer, nothing at all,
 or the file of another framework.
@@ -45,17 +45,13 @@ def refuse_other_kinds(path: Path) -> None:
             "is a Git LFS pointer, not the checkpoint it stands for; run `git lfs "
             "pull` in its repository, or download the file itself"
         )
-    if head.startswith(b"\x89HDF\r\n\x1a\n"):
-        raise CheckpointError(
-            "is an HDF5 file, as Keras writes; expected a PyTorch checkpoint"
-        )
     if (
         tail == _TENSORFLOW_TABLE_END
         or text.startswith(b"model_checkpoint_path:")
         or _TENSORFLOW_DATA_NAME.search(path.name)
     ):
         raise CheckpointError(
-            "is part of a TensorFlow checkpoint; expected a PyTorch checkpoint"
+            "is part of a TensorFlow checkpoint; expected one of PyTorch or Keras"
         )
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:
         raise CheckpointError(

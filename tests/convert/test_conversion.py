@@ -4,11 +4,10 @@ import jax
 import numpy as np
 import pytest
 import torch
-from parity import channels_last, converted, filled, golden, inputs, rgb
+from parity import channels_last, converted, filled, golden, inputs, rgb, to_torch
 
 from convert_torch_weights import convert
-from convert_torch_weights.names import from_torch, to_torch
-from convert_torch_weights.writer import write_checkpoint
+from convert_torch_weights.names import from_torch
 from lipsync_jax import models_io
 from lipsync_jax.cli.main import main
 from lipsync_jax.errors import CheckpointError, ModelError
@@ -94,7 +93,7 @@ def test_torchscript_archive(tmp_path, disc_state):
 
 
 def write(path, state):
-    write_checkpoint(path, state, container="zip")
+    torch.save({name: torch.from_numpy(value) for name, value in state.items()}, path)
     return path
 
 

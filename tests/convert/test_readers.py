@@ -16,8 +16,7 @@ import pytest
 import torch
 
 from convert_torch_weights.readers import read_checkpoint
-from convert_torch_weights.writer import write_checkpoint
-from lipsync_jax.errors import CheckpointError, OutputError
+from lipsync_jax.errors import CheckpointError
 
 ROOT = Path(__file__).resolve().parents[2]
 MAGIC_PICKLE = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
@@ -241,9 +240,8 @@ def test_torch_is_not_needed(module, container, tmp_path):
     code = (
         "import sys\n"
         "from convert_torch_weights.readers import read_checkpoint\n"
-        "from convert_torch_weights.writer import write_checkpoint\n"
         "for path in sys.argv[1:]:\n"
-        "    write_checkpoint(path, read_checkpoint(path).tensors)\n"
+        "    read_checkpoint(path)\n"
         "assert 'torch' not in sys.modules\n"
     )
     paths = [str(tmp_path / "w.pth"), str(tmp_path / "w.pt")]
@@ -267,7 +265,7 @@ def test_missing_and_folder_and_device(tmp_path):
         (b"\n<!DOCTYPE html><html>...", ["web page", "25 bytes", "browser"]),
         (b"<?xml version='1.0'?><Error>AccessDenied</Error>", ["web page"]),
         (b"version https://git-lfs.github.com/spec/v1\noid", ["Git LFS pointer"]),
-        (b"\x89HDF\r\n\x1a\n" + bytes(100), ["HDF5", "Keras"]),
+        (b"\x89HDF\r\n\x1a\n" + bytes(100), ["damaged HDF5", "download it"]),
         (bytes(64) + bytes.fromhex("57fb808b247547db"), ["TensorFlow"]),
         (b'model_checkpoint_path: "model-1"', ["TensorFlow"]),
         (struct.pack("<Q", 2) + b"{}", ["safetensors"]),
@@ -639,50 +637,3 @@ def test_flipped_bytes_behind_a_valid_checksum(module, kind, tmp_path):
         for _ in range(rng.randrange(1, 4)):
             changed[rng.randrange(len(data))] = rng.randrange(256)
         read_or_refuse(write_archive(path, bytes(changed), members))
-
-
-# --- The writer -----------------------------------------------------------------------
-
-
-def test_written_checkpoints_load_in_torch_and_here(module, container, tmp_path):
-    path = tmp_path / "written.pth"
-    weights = {name: tensor.numpy() for name, tensor in module.state_dict().items()}
-    weights["transposed"] = np.arange(6, dtype=np.float16).reshape(2, 3).T
-    weights["flags"] = np.array([True, False])
-    weights["big_endian"] = np.arange(3, dtype=">i4")
-    write_checkpoint(path, weights, container=container, global_step=9, global_epoch=2)
-
-    loaded = torch.load(path, map_location="cpu", weights_only=True)
-    assert isinstance(loaded["state_dict"], OrderedDict)
-    checkpoint = read_checkpoint(path)
-    assert checkpoint.container == container
-    assert_equal(checkpoint.tensors, loaded["state_dict"])
-    for name, array in weights.items():
-        np.testing.assert_array_equal(checkpoint.tensors[name], array)
-    del loaded["state_dict"]
-    assert loaded == {"optimizer": None, "global_step": 9, "global_epoch": 2}
-    assert checkpoint.extra == loaded
-    module.load_state_dict(
-        {name: torch.tensor(checkpoint.tensors[name]) for name in module.state_dict()}
-    )
-
-
-def test_writing_twice_gives_the_same_file(container, tmp_path):
-    files = []
-    for name in ("a.pth", "b.pth"):
-        write_checkpoint(tmp_path / name, {"w": np.zeros(3)}, container=container)
-        files.append((tmp_path / name).read_bytes())
-    assert files[0] == files[1]
-
-
-def test_failed_writing_leaves_nothing(tmp_path):
-    with pytest.raises(OutputError, match="cannot be written"):
-        write_checkpoint(tmp_path / "none" / "w.pth", {"w": np.zeros(3)})
-    path = tmp_path / "w.pth"
-    path.write_bytes(b"old")
-    with pytest.raises(KeyError):
-        write_checkpoint(path, {"w": np.array(["text"])})
-    with pytest.raises(ValueError, match="'tar'"):
-        write_checkpoint(path, {"w": np.zeros(3)}, container="tar")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]

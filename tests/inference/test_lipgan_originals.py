@@ -64,7 +64,7 @@ def wav():
 
 @pytest.fixture(scope="module")
 def draw():
-    network = converted("gen_mel_basic", "lipgan_basic")
+    network = converted("gen_mel_basic")
     return Synthesizer(network.module, network.variables, batch_size=4)
 
 

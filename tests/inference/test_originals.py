@@ -104,16 +104,18 @@ def test_real_clip_through_the_command(clips, tmp_path, capsys):
     so the mean difference is judged.
     """
     import cv2
+    import torch
 
-    from convert_torch_weights.writer import write_checkpoint
     from lipsync_jax.cli.main import main
 
     want = golden("e2e_retalk3")
-    state = {f"module.{k}": v for k, v in filled("Wav2Lip").items()}
-    write_checkpoint(tmp_path / "wav2lip.pth", state, container="legacy")
+    tensors = {k: torch.from_numpy(v) for k, v in filled("Wav2Lip").items()}
+    state = {f"module.{name}": tensor for name, tensor in tensors.items()}
+    path = tmp_path / "wav2lip.pth"
+    torch.save({"state_dict": state}, path, _use_new_zipfile_serialization=False)
     model, frames = tmp_path / "model", tmp_path / "frames"
     top, bottom, left, right = box = want["box_y1y2x1x2"].tolist()
-    assert main(["convert", str(tmp_path / "wav2lip.pth"), "--out", str(model)]) == 0
+    assert main(["convert", str(path), "--out", str(model)]) == 0
     args = ["--model", str(model), "--face", str(clips / "retalk_3.mp4")]
     args += ["--audio", str(clips / "latentsync_demo1.wav")]
     args += ["--out", str(tmp_path / "out.mp4"), "--frames_out", str(frames)]

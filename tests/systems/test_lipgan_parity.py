@@ -38,7 +38,8 @@ def run(module, variables, *args, **kwargs):
 
 def run_with_layers(network, *args, **kwargs):
     """The output, and each layer's with its statistics compared to the golden's."""
-    ours = converted(network, NETWORKS[network])
+    ours = converted(network)
+    assert ours.network == NETWORKS[network]
     output, state = run(
         ours.module,
         ours.variables,
@@ -84,7 +85,7 @@ def test_generator(network):
 
 @pytest.mark.parametrize("network", ["gen_mel_residual", "gen_mfcc_basic"])
 def test_folded_generator(network):
-    ours = converted(network, GENERATORS[network])
+    ours = converted(network)
     folded = fold_batch_norm(ours.variables, ours.module.norm_epsilon)
     drawn = run(ours.module.clone(folded=True), folded, *inputs(network))
     want = golden("forward", network)["out"]
@@ -98,7 +99,7 @@ def test_discriminator(network):
     (mine, heard), _ = run_with_layers(network, face, audio, method="embed")
     np.testing.assert_allclose(mine, want["face_embedding"], rtol=0, atol=2e-6)
     np.testing.assert_allclose(heard, want["audio_embedding"], rtol=0, atol=2e-6)
-    ours = converted(network, DISCRIMINATORS[network])
+    ours = converted(network)
     distance = run(ours.module, ours.variables, face, audio)
     np.testing.assert_allclose(distance, want["d"][:, 0], rtol=0, atol=2e-6)
 
@@ -106,7 +107,7 @@ def test_discriminator(network):
 @pytest.mark.parametrize("network", NETWORKS)
 def test_every_weight_has_its_place_and_shape(network):
     shapes = models_io.shapes(VARIANTS[NETWORKS[network]])
-    found = flatten_dict(converted(network, NETWORKS[network]).variables)
+    found = flatten_dict(converted(network).variables)
     assert {path: value.shape for path, value in found.items()} == shapes
     count = sum(int(np.prod(shape)) for shape in manifest()[network].values())
     counts = {"gen_mel_residual": 49_573_971, "gen_mfcc_residual": 71_370_579}

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from parity import channels_last, converted, enlarged, golden, inputs, rgb
+from parity import channels_last, converted, enlarged, golden, inputs, rgb, to_torch
 
-from convert_torch_weights.names import bgr_to_rgb, to_torch, torch_name
+from convert_torch_weights.names import bgr_to_rgb, torch_name
 from lipsync_jax import models_io
 from lipsync_jax.systems import TASKS
 from lipsync_jax.training.config import base_config

@@ -1,0 +1,74 @@
+"""The networks that others published, as whose checkpoints, and under which terms."""
+
+from dataclasses import dataclass
+
+from convert_torch_weights.framework import KERAS, TORCH, Framework
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What a network's publishers gave out.
+
+    Attributes:
+      framework: in which their program writes the network.
+      terms: what is known of the weights' terms.
+    """
+
+    framework: Framework
+    terms: str
+
+    @property
+    def licence(self) -> str:
+        """A note for people who use the converted weights."""
+        return (
+            f"The weights keep the terms of whoever published them: {self.terms}. "
+            "This file's conversion adds no rights."
+        )
+
+
+_WAV2LIP = Publication(
+    TORCH,
+    "the Wav2Lip weights are for research and personal use only, trained on LRS2, "
+    "whose terms forbid commercial use",
+)
+_OTHERS = Publication(TORCH, "see where you got them")
+_LIPGAN = Publication(
+    KERAS,
+    "LipGAN's program is under the MIT licence, but its weights are trained on LRS2, "
+    "which is for research only and whose terms forbid commercial use",
+)
+
+# Network -> its publication. Sizes that are this project's own are not in it.
+PUBLISHED: dict[str, Publication] = {
+    "wav2lip": _WAV2LIP,
+    "expert": _WAV2LIP,
+    "quality_disc": _WAV2LIP,
+    "wav2lip_288": _OTHERS,
+    "wav2lip_288_prelu": _OTHERS,
+    "wav2lip_sam": _OTHERS,
+    "wav2lip_384": _OTHERS,
+    "expert_192": _OTHERS,
+    "expert_288_prelu": _OTHERS,
+    "expert_384": _OTHERS,
+    "quality_disc_288": _OTHERS,
+    "patch_disc": _OTHERS,
+    "syncnet_v2": _OTHERS,
+    "lipgan": _LIPGAN,
+    "lipgan_basic": _LIPGAN,
+    "lipgan_mfcc": _LIPGAN,
+    "lipgan_mfcc_basic": _LIPGAN,
+    "lipgan_disc": _LIPGAN,
+    "lipgan_mfcc_disc": _LIPGAN,
+}
+
+# Other names under which people know the same network.
+ALIASES = {
+    "wav2lip_gan": "wav2lip",
+    "wav2lip_sd_gan": "wav2lip",
+    "wav2lip_sd_nogan": "wav2lip",
+    "lipsync_expert": "expert",
+    "syncnet_color": "expert",
+    "visual_quality_disc": "quality_disc",
+    "wav2lip_192": "wav2lip_sam",
+    "lipgan_residual_mel": "lipgan",
+}
