@@ -6,7 +6,9 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    parser.add_argument("checkpoint", type=Path, help=".pth or TorchScript .pt file")
+    parser.add_argument(
+        "checkpoint", type=Path, help=".pth, TorchScript .pt or Keras .h5 file"
+    )
     parser.add_argument("--out", type=Path, required=True, help="model folder to write")
     parser.add_argument("--network", help="what the file holds; recognised if omitted")
     parser.add_argument(
