@@ -111,7 +111,7 @@ def offsets_recovered(expert: Model, source: ClipSource, seed: int = 0) -> float
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Pearson's; a mouth that does not move correlates with nothing."""
-    if a.std() == 0 or b.std() == 0:
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0
     return float(np.corrcoef(a, b)[0, 1])
 
