@@ -32,7 +32,8 @@ NETWORKS: dict[str, tuple[str, nn.Module]] = {
 }
 
 # Fields of modules that configurations and model folders may set.
-ARGUMENTS = {"resolution", "width", "audio_offset", "frames", "words", "people"}
+ARGUMENTS = {"resolution", "width", "words", "people"}
+ARGUMENTS |= {"audio_offset", "frames", "fps", "overlap"}  # of windows
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,12 @@ def _davs(config: ConfigDict) -> Task:
     return DavsTask(config)
 
 
+def _lip2wav(config: ConfigDict) -> Task:
+    from lipsync_jax.systems.lip2wav.task import Lip2WavTask
+
+    return Lip2WavTask(config)
+
+
 # `config.task` -> how it is trained; imported when used, since using a model needs none
 TASKS: dict[str, Callable[[ConfigDict], Task]] = {
     "expert": _expert,
@@ -99,4 +105,5 @@ TASKS: dict[str, Callable[[ConfigDict], Task]] = {
     "lipgan_unet": _lipgan_unet,
     "lipgan": _lipgan,
     "davs": _davs,
+    "lip2wav": _lip2wav,
 }

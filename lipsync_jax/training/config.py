@@ -36,7 +36,7 @@ def base_config() -> ConfigDict:
     config.optimizer = ConfigDict()
     config.optimizer.name = "adam"  # "keras_adam": with eps where Keras puts it
     config.optimizer.learning_rate = 1e-4
-    config.optimizer.schedule = "constant"  # "cosine": falls to 0 at the last step
+    config.optimizer.schedule = "constant"  # "cosine", "tacotron": see gradients.py
     config.optimizer.b1 = 0.9
     config.optimizer.b2 = 0.999
     config.optimizer.eps = 1e-8

@@ -21,9 +21,9 @@ def optimizer(config: ConfigDict) -> optax.GradientTransformation:
 
     Args:
       config: of the run. `config.optimizer` has name ("adam": as PyTorch has it,
-        "keras_adam"), learning_rate, schedule ("constant", or "cosine": falls to 0 at
-        `config.steps`), b1, b2, eps, and clip_norm: the largest global norm of a
-        gradient, 0 for no limit.
+        "keras_adam"), learning_rate, schedule ("constant", "cosine": falls to 0 at
+        `config.steps`, or "tacotron", see there), b1, b2, eps, and clip_norm: the
+        largest global norm of a gradient, 0 for no limit.
 
     Raises:
       ConfigError: unknown name or schedule.
@@ -80,10 +80,24 @@ def keras_adam(
     return optax.GradientTransformation(init, update)
 
 
+def tacotron_decay(learning_rate: float, steps: int) -> optax.Schedule:
+    """Halved every 50 000 steps from step 150 000 on, but no lower than 1e-5.
+
+    As Tacotron 2 and Lip2Wav are trained, however long.
+    """
+
+    def schedule(step: jax.Array) -> jax.Array:
+        halvings = jnp.maximum(step - 150_000, 0) / 50_000
+        return jnp.maximum(learning_rate * 0.5**halvings, 1e-5)
+
+    return schedule
+
+
 OPTIMIZERS = {"adam": optax.adam, "keras_adam": keras_adam}
 SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
     "constant": lambda rate, steps: optax.constant_schedule(rate),
     "cosine": optax.cosine_decay_schedule,
+    "tacotron": tacotron_decay,
 }
 
 

@@ -124,11 +124,11 @@ class LocationSensitiveAttention(nn.Module):
             kernel_init=GLOROT,
             name="location_features_convolution",
         )
+        shape = (self.sizes.units,)
         limit = (3 / self.sizes.units) ** 0.5  # Glorot's of a vector
-        v = self.param(
-            "attention_variable_projection", _uniform(limit), (self.sizes.units,)
-        )
-        bias = self.param("attention_bias", nn.initializers.zeros, (self.sizes.units,))
+        v = self.param("attention_variable_projection", _uniform(limit), shape)
+        zeros = nn.initializers.zeros_init()
+        bias = self.param("attention_bias", zeros, shape, jnp.float32)
         location = dense("location_features_layer")(convolve(attended[..., None]))
         query = dense("query_layer")(query)[:, None]
         summed = (memory.keys + query + location).astype(wide(self.dtype)) + bias

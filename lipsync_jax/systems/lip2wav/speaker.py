@@ -23,7 +23,7 @@ class LSTM(nn.Module):
         uniform = nn.initializers.uniform(2 * units**-0.5)
 
         def init(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-            return uniform(key, shape) - units**-0.5
+            return uniform(key, shape, jnp.float32) - units**-0.5
 
         input_kernel = self.param("input_kernel", init, (x.shape[-1], 4 * units))
         hidden_kernel = self.param("hidden_kernel", init, (units, 4 * units))
