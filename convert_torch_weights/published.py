@@ -1,16 +1,16 @@
-"""The networks that others published, as whose checkpoints, and under which terms."""
+"""The networks of published programs: whose checkpoints they are, on which terms."""
 
 from dataclasses import dataclass
 
-from convert_torch_weights.framework import KERAS, TORCH, Framework
+from convert_torch_weights.framework import KERAS, TENSORFLOW, TORCH, Framework
 
 
 @dataclass(frozen=True)
 class Publication:
-    """What a network's publishers gave out.
+    """What is known of a network's checkpoints.
 
     Attributes:
-      framework: in which their program writes the network.
+      framework: in which its program writes it.
       terms: what is known of the weights' terms.
     """
 
@@ -38,6 +38,8 @@ _LIPGAN = Publication(
     "which is for research only and whose terms forbid commercial use",
 )
 
+_LIP2WAV = Publication(TENSORFLOW, "see where you got them")
+
 # Network -> its publication. Sizes that are this project's own are not in it.
 PUBLISHED: dict[str, Publication] = {
     "wav2lip": _WAV2LIP,
@@ -59,6 +61,11 @@ PUBLISHED: dict[str, Publication] = {
     "lipgan_mfcc_basic": _LIPGAN,
     "lipgan_disc": _LIPGAN,
     "lipgan_mfcc_disc": _LIPGAN,
+    "lip2wav_chem": _LIP2WAV,
+    "lip2wav_chess": _LIP2WAV,
+    "lip2wav_dl": _LIP2WAV,
+    "lip2wav_lrw": _LIP2WAV,
+    "speaker_encoder": _OTHERS,
 }
 
 # Other names under which people know the same network.
@@ -71,4 +78,6 @@ ALIASES = {
     "visual_quality_disc": "quality_disc",
     "wav2lip_192": "wav2lip_sam",
     "lipgan_residual_mel": "lipgan",
+    "lip2wav_hs": "lip2wav_chess",
+    "lip2wav_eh": "lip2wav_chess",
 }
