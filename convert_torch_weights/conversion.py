@@ -9,14 +9,18 @@ import flax.linen as nn
 import numpy as np
 from flax.traverse_util import unflatten_dict
 
-from convert_torch_weights.framework import KERAS, TORCH, Framework, Tensors
+from convert_torch_weights.framework import KERAS, TENSORFLOW, TORCH, Framework, Tensors
 from convert_torch_weights.names import bgr_to_rgb
 from convert_torch_weights.published import ALIASES, PUBLISHED
 from convert_torch_weights.readers import read_checkpoint
+from convert_torch_weights.readers.tf_checkpoint import index_file, tensorflow_prefix
 from convert_torch_weights.recognition import Target, misfit, published, recognise
 from lipsync_jax import __version__, models_io
 from lipsync_jax.checksum import sha256
 from lipsync_jax.errors import CheckpointError
+
+# Those of containers that are not PyTorch's.
+_FRAMEWORKS = {"keras": KERAS, "tensorflow": TENSORFLOW}
 
 # First and last layers of networks that were trained on BGR images.
 _BGR_IN = {
@@ -56,7 +60,8 @@ def convert(
     """Reads a published checkpoint; the framework it came from is not needed.
 
     Args:
-      path: zip or legacy `.pth`, TorchScript `.pt`, or Keras' `.h5`.
+      path: zip or legacy `.pth`, TorchScript `.pt`, Keras' `.h5`, or any part of a
+        TensorFlow checkpoint.
       network: name of the network in the file; recognised when omitted.
       resolution: crop size, for networks whose weights fit several sizes.
 
@@ -67,11 +72,13 @@ def convert(
     """
     path = pathlib.Path(path)
     checkpoint = read_checkpoint(path)
-    framework = KERAS if checkpoint.container == "keras" else TORCH
+    framework = _FRAMEWORKS.get(checkpoint.container, TORCH)
     try:
         converted = convert_tensors(checkpoint.tensors, network, resolution, framework)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
+    if prefix := tensorflow_prefix(path):
+        path = index_file(prefix)  # which has the checksums of the rest
     provenance = {
         "source": path.name,
         "source_sha256": sha256(path),

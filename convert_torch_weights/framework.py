@@ -1,4 +1,4 @@
-"""What differs between checkpoints of PyTorch and of Keras, once they are read."""
+"""What differs between checkpoints of several frameworks, once they are read."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,12 @@ from convert_torch_weights.keras_names import (
     keras_names,
     keras_networks,
 )
-from convert_torch_weights.names import from_torch, torch_name, without_counters
+from convert_torch_weights.lip2wav_names import (
+    from_lip2wav,
+    lip2wav_names,
+    of_model,
+)
+from convert_torch_weights.names import from_torch, torch_name, used
 
 Path = tuple[str, ...]
 Tensors = Mapping[str, np.ndarray]
@@ -41,7 +46,7 @@ class Framework:
 
 TORCH = Framework(
     name="PyTorch",
-    networks=lambda tensors: [without_counters(tensors)],
+    networks=lambda tensors: [used(tensors)],
     names=lambda module, paths: {torch_name(path): path for path in paths},
     to_flax=from_torch,
     check=lambda network, tensors: None,
@@ -52,4 +57,12 @@ KERAS = Framework(
     names=lambda module, paths: keras_names(module),
     to_flax=from_keras,
     check=check_order,
+)
+# Of networks published as TensorFlow's files there is one family.
+TENSORFLOW = Framework(
+    name="TensorFlow",
+    networks=lambda tensors: [of_model(tensors)],
+    names=lambda module, paths: lip2wav_names(paths),
+    to_flax=from_lip2wav,
+    check=lambda network, tensors: None,
 )

@@ -8,6 +8,7 @@ The Flax modules keep the original paths (`face_decoder_blocks.1.0` is
     X.conv_block.1.running_*      X/norm/mean|var       (batch_stats)
     X.act.weight                  X/slope
     X.weight|bias, X.running_*    X/kernel|scale|bias|mean|var
+    lstm.weight_ih_lK|hh|bias     lstm_K/input|hidden/kernel|bias
 """
 
 import re
@@ -22,13 +23,15 @@ _BLOCK["norm"] = ".conv_block.1"
 _LEAF = {"kernel": "weight", "scale": "weight", "bias": "bias"}
 _LEAF |= {"mean": "running_mean", "var": "running_var"}
 
-# A step counter PyTorch keeps; nothing computes with it.
-_COUNTER = "num_batches_tracked"
+_LSTM = {"input": "ih", "hidden": "hh"}
+
+# Step counters that PyTorch keeps, and what only the loss of the speaker encoder needs.
+_UNUSED = ("num_batches_tracked", "similarity_weight", "similarity_bias")
 
 
-def without_counters(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The tensors of a state_dict with which something computes."""
-    return {k: v for k, v in tensors.items() if not k.endswith(_COUNTER)}
+def used(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The tensors of a state_dict with which a network computes."""
+    return {k: v for k, v in tensors.items() if not k.endswith(_UNUSED)}
 
 
 def torch_name(path: Path) -> str:
@@ -40,6 +43,9 @@ def torch_name(path: Path) -> str:
     if rest == ["slope"]:
         return f"{prefix}.act.weight"
     *block, leaf = rest
+    if block and block[0] in _LSTM:
+        side = _LSTM[block[0]]
+        return f"lstm.{_LEAF[leaf]}_{side}_l{module.removeprefix('lstm_')}"
     return f"{prefix}{_BLOCK[block[0]] if block else ''}.{_LEAF[leaf]}"
 
 

@@ -20,7 +20,7 @@ class Checkpoint:
         `keras_h5`), in the file's order. Read-only arrays of the stored shapes, not
         always contiguous, tied weights sharing memory; stored dtypes, except
         bfloat16, which becomes float32.
-      container: "zip", "legacy", "torchscript" or "keras".
+      container: "zip", "legacy", "torchscript", "keras" or "tensorflow".
       extra: Scalar entries beside the weights, such as global_step.
     """
 
@@ -32,8 +32,8 @@ class Checkpoint:
 def find_weights(entries: Any) -> tuple[dict[str, LazyTensor], dict[str, Scalar]]:
     """Splits what `torch.save` was given into weights and scalar entries.
 
-    Weights are the mapping under `state_dict`, or, where there is no such entry, the
-    tensors of a flat mapping.
+    Weights are the mapping under `state_dict` or `model_state`, or, where there is no
+    such entry, the tensors of a flat mapping.
 
     Raises:
       CheckpointError: Neither is there.
@@ -44,7 +44,7 @@ def find_weights(entries: Any) -> tuple[dict[str, LazyTensor], dict[str, Scalar]
             "expected; save model.state_dict() instead"
         )
     scalars = {k: v for k, v in entries.items() if isinstance(v, Scalar)}
-    weights = entries.get("state_dict")
+    weights = entries.get("state_dict", entries.get("model_state"))
     if weights is None:
         weights = {k: v for k, v in entries.items() if k not in scalars}
     tensors_only = isinstance(weights, dict) and all(

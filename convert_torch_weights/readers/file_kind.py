@@ -1,4 +1,4 @@
-"""Tells what a file is that is a checkpoint of neither PyTorch nor Keras.
+"""Tells what a file is that is no checkpoint.
 
 Most failed conversions are failed downloads: a web page, a pointer, nothing at all,
 or the file of another framework.
@@ -51,7 +51,8 @@ def refuse_other_kinds(path: Path) -> None:
         or _TENSORFLOW_DATA_NAME.search(path.name)
     ):
         raise CheckpointError(
-            "is part of a TensorFlow checkpoint; expected one of PyTorch or Keras"
+            "is part of a TensorFlow checkpoint whose other files are not beside it; "
+            "give one that has both X.index and X.data-00000-of-00001"
         )
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:
         raise CheckpointError(

@@ -55,7 +55,7 @@ def _places(path: Path) -> dict[str, tuple[str, list[int], int]]:
         reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         raise CheckpointError(
             f"is a damaged HDF5 file (its reader ended with {done.returncode}: "
-            f"{ascii(reason[:100])}); download it again"
+            f"{reason[:100]!a}); download it again"
         )
     answer = json.loads(done.stdout)
     if "error" in answer:

@@ -55,7 +55,7 @@ class _Array:
 def tensorflow_prefix(path: Path) -> Path | None:
     """X for X, X.index, X.meta and X.data-...; None if there is no X.index."""
     prefix = path.with_name(_PART.sub("", path.name))
-    return prefix if _index(prefix).is_file() else None
+    return prefix if index_file(prefix).is_file() else None
 
 
 def read_tensorflow(prefix: Path) -> Checkpoint:
@@ -70,10 +70,10 @@ def read_tensorflow(prefix: Path) -> Checkpoint:
     Raises:
       CheckpointError: a file is absent, damaged or cut short.
     """
-    size = _index(prefix).stat().st_size
+    size = index_file(prefix).stat().st_size
     if size > _MAX_INDEX:
         raise Damaged(f"an index of {size} bytes")
-    table = dict(read_table(_index(prefix).read_bytes()))
+    table = dict(read_table(index_file(prefix).read_bytes()))
     shards = _shards(_fields(table.pop(b"", b"")))
     arrays = {
         name: _array(name, _fields(value), prefix, shards)
@@ -91,7 +91,8 @@ def read_tensorflow(prefix: Path) -> Checkpoint:
     return Checkpoint(tensors, "tensorflow", extra)
 
 
-def _index(prefix: Path) -> Path:
+def index_file(prefix: Path) -> Path:
+    """The file that lists a checkpoint's arrays and their checksums."""
     return prefix.with_name(f"{prefix.name}.index")
 
 

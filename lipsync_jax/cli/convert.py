@@ -7,7 +7,9 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument(
-        "checkpoint", type=Path, help=".pth, TorchScript .pt or Keras .h5 file"
+        "checkpoint",
+        type=Path,
+        help=".pth, TorchScript .pt or Keras .h5 file, or TensorFlow's .index",
     )
     parser.add_argument("--out", type=Path, required=True, help="model folder to write")
     parser.add_argument("--network", help="what the file holds; recognised if omitted")

@@ -5,11 +5,12 @@ import json
 import jax
 import numpy as np
 import pytest
-from flax.traverse_util import unflatten_dict
+import torch
 from lip2wav_parity import GOLDENS
 from parity import _fill, fill_inputs
 
-from convert_torch_weights.speaker_names import from_speaker, speaker_names, used
+from convert_torch_weights import convert
+from convert_torch_weights.names import torch_name
 from lipsync_jax import models_io
 from lipsync_jax.audio.speaker import (
     power_mel,
@@ -26,13 +27,21 @@ SHAPES = json.loads((GOLDENS / "manifest.json").read_text())["speaker_encoder"]
 
 
 @pytest.fixture(scope="module")
-def variables():
-    names = speaker_names(models_io.shapes(ENCODER))
+def variables(tmp_path_factory):
+    """Converted from a checkpoint in the published layout."""
     tensors = {
-        name: _fill.fill(name, SHAPES[name], "bias" if "bias" in name else "kernel")
-        for name in names
+        name: _fill.fill(name, shape, "bias" if "bias" in name else "kernel")
+        for name, shape in SHAPES.items()
     }
-    return unflatten_dict({p: from_speaker(p, tensors[n]) for n, p in names.items()})
+    state = {name: torch.from_numpy(value) for name, value in tensors.items()}
+    path = tmp_path_factory.mktemp("speaker") / "pretrained.pt"
+    optimizer = {"state": {}, "param_groups": [{"lr": 1e-4}]}
+    saved = {"step": 7, "model_state": state, "optimizer_state": optimizer}
+    torch.save(saved, path, _use_new_zipfile_serialization=False)
+    found = convert(path)
+    assert found.network == "speaker_encoder"
+    assert found.metadata["training"] == {"step": 7}
+    return found.variables
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +59,10 @@ def close(found, want, atol=1e-5):
     np.testing.assert_allclose(found, want, rtol=0, atol=atol)
 
 
-def test_names_and_shapes():
-    names = speaker_names(models_io.shapes(ENCODER))
-    assert names.keys() == used(SHAPES).keys()
-    assert SHAPES.keys() - names.keys() == {"similarity_weight", "similarity_bias"}
-    for name, path in names.items():
-        value = from_speaker(path, np.zeros(SHAPES[name]))
-        assert value.shape == models_io.shapes(ENCODER)[path]
+def test_every_weight_has_its_published_name():
+    found = {torch_name(path) for path in models_io.shapes(ENCODER)}
+    assert SHAPES.keys() - found == {"similarity_weight", "similarity_bias"}
+    assert found <= SHAPES.keys()
 
 
 def test_embeddings(variables):

@@ -19,30 +19,37 @@ class LSTM(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Hidden states (N, T, units) of sequences (N, T, C)."""
-        units = self.units
-        uniform = nn.initializers.uniform(2 * units**-0.5)
 
-        def init(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-            return uniform(key, shape, jnp.float32) - units**-0.5
-
-        input_kernel = self.param("input_kernel", init, (x.shape[-1], 4 * units))
-        hidden_kernel = self.param("hidden_kernel", init, (units, 4 * units))
-        input_bias = self.param("input_bias", init, (4 * units,))
-        hidden_bias = self.param("hidden_bias", init, (4 * units,))
+        def dense(name: str) -> nn.Dense:
+            init = _uniform(self.units**-0.5)
+            return nn.Dense(4 * self.units, kernel_init=init, bias_init=init, name=name)
 
         def step(
-            state: tuple[jax.Array, jax.Array], heard: jax.Array
+            dense: nn.Dense, state: tuple[jax.Array, jax.Array], heard: jax.Array
         ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
             cell, hidden = state
-            gates = heard + hidden @ hidden_kernel + hidden_bias
-            i, f, g, o = jnp.split(gates, 4, axis=-1)
+            i, f, g, o = jnp.split(heard + dense(hidden), 4, axis=-1)
             cell = nn.sigmoid(f) * cell + nn.sigmoid(i) * jnp.tanh(g)
             hidden = nn.sigmoid(o) * jnp.tanh(cell)
             return (cell, hidden), hidden
 
-        heard = (x @ input_kernel + input_bias).swapaxes(0, 1)
-        zeros = jnp.zeros((x.shape[0], units), heard.dtype)
-        return jax.lax.scan(step, (zeros, zeros), heard)[1].swapaxes(0, 1)
+        scan = nn.scan(
+            step,
+            variable_broadcast="params",
+            split_rngs={"params": False},
+            in_axes=1,
+            out_axes=1,
+        )
+        heard = dense("input")(x)
+        zeros = jnp.zeros((x.shape[0], self.units), heard.dtype)
+        return scan(dense("hidden"), (zeros, zeros), heard)[1]
+
+
+def _uniform(bound: float) -> nn.initializers.Initializer:
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
 
 
 class SpeakerEncoder(nn.Module):
