@@ -41,18 +41,24 @@ def windows(count: int, module: Lip2Wav, tail: bool = True) -> list[Window]:
         original does with words (section 9.3); at most four faces (25 per second) are
         left out. Otherwise, as with lectures, those that fill no window are.
     """
-    size = module.frames
-    whole = module.mel_frames(size)
+    size, step = module.frames, module.frames - module.overlap
     end = count
     if tail:
         count -= count % _unit(module)
-        end = count - count % size
-    starts = range(0, end - size + 1, size - module.overlap)
+        end = count - count % size  # of those that overlap as little as they can
+    starts = [0]
+
+    def left() -> int:
+        return count - (starts[-1] + size)
+
+    # The original with words does not ask whether one window can say the rest.
+    while starts[-1] + step + size <= end or (tail and left() > size):
+        starts.append(starts[-1] + step)
     common = module.mel_frames(module.overlap)
     found = [Window(start, common if start else 0) for start in starts]
-    left = count - (starts[-1] + size)
-    if tail and left:
-        found.append(Window(count - size, whole - module.mel_frames(left)))
+    if tail and left():
+        known = module.mel_frames(size) - module.mel_frames(left())
+        found.append(Window(count - size, known))
     return found
 
 
