@@ -227,6 +227,12 @@ def test_mistakes_get_one_line(changes, message):
     assert "\n" not in str(error.value)
 
 
+def test_configuration_of_the_other_task():
+    config = make_config("lipgan_unet", task="lipgan")
+    with pytest.raises(ConfigError, match="lacks adversarial_weight, discriminator, "):
+        TASKS["lipgan"](config)
+
+
 def test_arguments_the_network_does_not_take():
     config = make_config("lipgan_unet")
     config.arguments.resolution = 128

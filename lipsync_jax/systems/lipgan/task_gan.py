@@ -22,6 +22,8 @@ from lipsync_jax.training.gradients import accumulate
 from lipsync_jax.training.network import Network
 from lipsync_jax.training.task import Batch, Export, Metrics
 
+_METHOD = {"discriminator", "adversarial_weight", "margin", "unsynced"}
+
 
 @flax.struct.dataclass
 class State(task.State):
@@ -56,6 +58,11 @@ class LipGANAdversarialTask(task.LipGANTask):
           ConfigError, ModelError: a value that makes no sense.
         """
         super().__init__(config)
+        if missing := _METHOD - set(config.method):
+            raise ConfigError(
+                f"config.method lacks {', '.join(sorted(missing))}, which the task "
+                f"{config.task} reads; start from configs/lipgan.py"
+            )
         self.discriminator = _discriminator(config, self.generator)
         pairs.check(config.method.unsynced, config.batch_size)
 
