@@ -1,6 +1,6 @@
 """One clip record of a synthetic talker."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -34,6 +34,7 @@ class ClipRecipe:
       seconds: length.
       size: height and width of the crops in pixels.
       words: how many the dataset knows; 0 for running speech.
+      same_people: the person is one of the split "train", whatever the split.
     """
 
     seed: int
@@ -43,6 +44,7 @@ class ClipRecipe:
     seconds: float
     size: int
     words: int = 0
+    same_people: bool = False
 
     @property
     def label(self) -> int:
@@ -64,7 +66,12 @@ class ClipRecipe:
     @property
     def person(self) -> Speaker:
         """Who speaks."""
-        return Speaker.random(self.key(_PERSON, 0))
+        return Speaker.random(replace(self, split=self.cast).key(_PERSON, 0))
+
+    @property
+    def cast(self) -> str:
+        """The split whose people are seen."""
+        return SPLITS[0] if self.same_people else self.split
 
     @property
     def speech(self) -> Speech:
@@ -98,16 +105,15 @@ def make_clip(recipe: ClipRecipe) -> Clip:
         box = _detect(shot.box, error, side)
         frames.append(_jpeg(crop(shot.image, box, recipe.size)))
         boxes.append(box)
-    name = f"{recipe.split}_{recipe.speaker:04d}"
     return Clip(
-        id=f"{name}_{recipe.number:03d}",
+        id=f"{recipe.split}_{recipe.speaker:04d}_{recipe.number:03d}",
         frames=frames,
         box=np.array(boxes, np.float32),
         landmarks=np.zeros((0, LANDMARKS, 2), np.float32),
         valid=np.ones(count, bool),
         fps=FPS,
         audio=speech.audio,
-        speaker=name,
+        speaker=f"{recipe.cast}_{recipe.speaker:04d}",
         label=recipe.label,
         text=speech.text,
         source="synthetic",

@@ -27,6 +27,8 @@ class TalkersConfig(tfds.core.BuilderConfig):
       size: height and width of the face crops in pixels.
       words: each clip says one of so many words, which is its label; 0 for running
         speech. LRW's clips are 1.16 seconds long, the word in the middle.
+      same_people: "validation" and "test" show people of "train" who say other things,
+        for networks that learn a person.
       seed: of everything random.
 
     Raises:
@@ -41,6 +43,7 @@ class TalkersConfig(tfds.core.BuilderConfig):
     seconds: float = 4.0
     size: int = 160
     words: int = 0
+    same_people: bool = False
     seed: int = 0
 
     def __post_init__(self):
@@ -54,9 +57,10 @@ class TalkersConfig(tfds.core.BuilderConfig):
                 )
         people = "-".join(str(self.speakers(split)) for split in SPLITS)
         words = f"_{self.words}words" if self.words else ""
+        same = "_samepeople" if self.same_people else ""
         self.name = (
             f"{people}x{self.clips_per_speaker}_{self.seconds:g}s_{self.size}px"
-            f"{words}_seed{self.seed}"
+            f"{words}{same}_seed{self.seed}"
         )
 
     def speakers(self, split: str) -> int:
@@ -68,7 +72,7 @@ class TalkersConfig(tfds.core.BuilderConfig):
         return [
             ClipRecipe(
                 *(self.seed, split, speaker, number),
-                *(self.seconds, self.size, self.words),
+                *(self.seconds, self.size, self.words, self.same_people),
             )
             for speaker in range(self.speakers(split))
             for number in range(self.clips_per_speaker)
@@ -76,7 +80,7 @@ class TalkersConfig(tfds.core.BuilderConfig):
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Drawn people who speak; each of them is in one split only."""
+    """Drawn people who speak; in one split only, unless told otherwise."""
 
     VERSION = tfds.core.Version("1.0.0")
 

@@ -92,6 +92,12 @@ def _add_talkers(parser: argparse.ArgumentParser) -> None:
         help="each clip says one of so many words, its label; 1.16 seconds are as in "
         "LRW. 0 is running speech",
     )
+    add(
+        "--same_people",
+        action="store_true",
+        help="validation and test show people of train, saying other things: for "
+        "networks that learn one person (lip2wav)",
+    )
     add("--seed", type=int, default=0, help="of everything random")
 
 
@@ -116,8 +122,8 @@ def _build_talkers(args: argparse.Namespace) -> str:
     )
 
     names = [f"speakers_{split}" for split in ("train", "validation", "test")]
-    names += ["clips_per_speaker", "seconds", "words", "seed", "size", "processes"]
-    names += ["data_dir"]
+    names += ["clips_per_speaker", "seconds", "words", "same_people", "seed", "size"]
+    names += ["processes", "data_dir"]
     builder = Builder(**{name: getattr(args, name) for name in names})
     with tempfile.TemporaryDirectory() as nothing_to_download:
         builder.download_and_prepare(download_dir=nothing_to_download)

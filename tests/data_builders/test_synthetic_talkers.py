@@ -77,6 +77,18 @@ def test_a_clip_is_a_function_of_its_recipe():
         assert other.frames[0] != first.frames[0], change
 
 
+def test_the_same_people_say_other_things_in_each_split():
+    train, test = (ClipRecipe(0, s, 1, 0, 0.4, 48, 0, True) for s in ("train", "test"))
+    assert train.person == test.person == replace(train, same_people=False).person
+    assert replace(test, same_people=False).person != test.person
+    clips = make_clip(train), make_clip(test)
+    assert clips[0].speaker == clips[1].speaker and clips[0].id != clips[1].id
+    assert not np.array_equal(clips[0].audio, clips[1].audio)
+    config = TalkersConfig(same_people=True)
+    assert config.name == "64-8-8x4_4s_160px_samepeople_seed0"
+    assert all(recipe.same_people for recipe in config.recipes("test"))
+
+
 def test_records_hold_what_was_made(built):
     clips = read(built, "validation")
     assert sorted(clips) == ["validation_0000_000", "validation_0000_001"]
