@@ -5,6 +5,6 @@ converted = convert("wav2lip_gan.pth")
 converted.module.apply(converted.variables, mel, face)
 """
 
-from convert_torch_weights.conversion import Converted, convert
+from convert_torch_weights.conversion import Converted, convert, convert_all
 
-__all__ = ["Converted", "convert"]
+__all__ = ["Converted", "convert", "convert_all"]

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,18 +10,15 @@ import flax.linen as nn
 import numpy as np
 from flax.traverse_util import unflatten_dict
 
-from convert_torch_weights.framework import KERAS, TENSORFLOW, TORCH, Framework, Tensors
+from convert_torch_weights.framework import FRAMEWORKS, TORCH, Framework, Tensors
 from convert_torch_weights.names import bgr_to_rgb
 from convert_torch_weights.published import ALIASES, PUBLISHED
-from convert_torch_weights.readers import read_checkpoint
+from convert_torch_weights.readers import Checkpoint, read_checkpoint
 from convert_torch_weights.readers.tf_checkpoint import index_file, tensorflow_prefix
 from convert_torch_weights.recognition import Target, misfit, published, recognise
 from lipsync_jax import __version__, models_io
 from lipsync_jax.checksum import sha256
 from lipsync_jax.errors import CheckpointError
-
-# Those of containers that are not PyTorch's.
-_FRAMEWORKS = {"keras": KERAS, "tensorflow": TENSORFLOW}
 
 # First and last layers of networks that were trained on BGR images.
 _BGR_IN = {
@@ -42,6 +40,7 @@ class Converted:
       variables: {"params": ..., "batch_stats": ...}, NumPy float32, RGB in and out.
       metadata: provenance, written into model.json.
       arguments: sizes that differ from the network's published ones.
+      absent: networks that are published in the same file, and not in this one.
     """
 
     network: str
@@ -49,6 +48,7 @@ class Converted:
     variables: dict
     metadata: dict[str, Any]
     arguments: dict[str, Any]
+    absent: tuple[str, ...] = ()
 
 
 def convert(
@@ -57,38 +57,46 @@ def convert(
     *,
     resolution: int | None = None,
 ) -> Converted:
+    """The network of a file, or the first of several; see `convert_all`."""
+    return next(convert_all(path, network, resolution=resolution))
+
+
+def convert_all(
+    path: str | os.PathLike,
+    network: str | None = None,
+    *,
+    resolution: int | None = None,
+) -> Iterator[Converted]:
     """Reads a published checkpoint; the framework it came from is not needed.
 
     Args:
       path: zip or legacy `.pth`, TorchScript `.pt`, Keras' `.h5`, or any part of a
         TensorFlow checkpoint.
-      network: name of the network in the file; recognised when omitted.
+      network: name of the one that is wanted; all are recognised when omitted.
       resolution: crop size, for networks whose weights fit several sizes.
 
+    Yields:
+      The networks of the file; the first one is what the others are trained with.
+
     Raises:
-      CheckpointError: unreadable file, unknown network, several networks, or
-        parameters that do not fit; names them.
+      CheckpointError: unreadable file, unknown network, or parameters that do not
+        fit; names them.
       ModelError: unknown network name or a size it does not take.
     """
     path = pathlib.Path(path)
     checkpoint = read_checkpoint(path)
-    framework = _FRAMEWORKS.get(checkpoint.container, TORCH)
+    framework = next(f for f in FRAMEWORKS if f.wrote(checkpoint))
     try:
-        converted = convert_tensors(checkpoint.tensors, network, resolution, framework)
+        networks = framework.networks(checkpoint.tensors)
+        names = [network] if network else recognise(networks, framework)
+        absent = () if network else _absent(names, framework)
+        source = _source(path, checkpoint)
+        for name in names:
+            found = convert_tensors(checkpoint.tensors, name, resolution, framework)
+            licence = {"licence": PUBLISHED[found.network].licence}
+            yield replace(found, metadata=source | licence, absent=absent)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    if prefix := tensorflow_prefix(path):
-        path = index_file(prefix)  # which has the checksums of the rest
-    provenance = {
-        "source": path.name,
-        "source_sha256": sha256(path),
-        "container": checkpoint.container,
-        "converter": __version__,
-        "training": checkpoint.extra,
-        "colour": "RGB (weights trained on BGR; first and last layers re-ordered)",
-        "licence": PUBLISHED[converted.network].licence,
-    }
-    return replace(converted, metadata=provenance)
 
 
 def convert_tensors(
@@ -101,7 +109,7 @@ def convert_tensors(
 
     Args:
       tensors: name -> array in the framework's layout; names as the readers give them.
-      network: as for `convert`.
+      network: the one that is wanted; the first in the file when omitted.
       resolution: as for `convert`.
       framework: whose names and layouts they are.
 
@@ -110,7 +118,7 @@ def convert_tensors(
     """
     networks = framework.networks(tensors)
     if network is None:
-        network = recognise(networks, framework)
+        network = recognise(networks, framework)[0]
     network = ALIASES.get(network, network)
     arguments = {} if resolution is None else {"resolution": resolution}
     module = models_io.build(network, arguments)
@@ -125,6 +133,27 @@ def convert_tensors(
         raise CheckpointError(misfit(best, target))
     framework.check(network, best)
     return Converted(network, module, _variables(best, target), {}, arguments)
+
+
+def _absent(names: list[str], framework: Framework) -> tuple[str, ...]:
+    """Networks that other files of the program hold beside those of these names."""
+    if not framework.together:
+        return ()
+    return tuple(name for name in published(framework) if name not in names)
+
+
+def _source(path: pathlib.Path, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Where weights come from, for their model.json."""
+    if prefix := tensorflow_prefix(path):
+        path = index_file(prefix)  # which has the checksums of the rest
+    return {
+        "source": path.name,
+        "source_sha256": sha256(path),
+        "container": checkpoint.container,
+        "converter": __version__,
+        "training": checkpoint.extra,
+        "colour": "RGB (first and last layers trained on BGR are re-ordered)",
+    }
 
 
 def _variables(tensors: Tensors, target: Target) -> dict:

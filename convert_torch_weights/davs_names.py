@@ -14,7 +14,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from convert_torch_weights.names import used
+from lipsync_jax.errors import CheckpointError
+
 Path = tuple[str, ...]
+Tensors = Mapping[str, np.ndarray]
 
 # Parts of the network "davs" -> their keys in a checkpoint.
 PARTS = {
@@ -56,8 +60,30 @@ _LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias"}
 _LEAVES |= {"mean": "running_mean", "var": "running_var"}
 
 
+def is_davs(tensors: Tensors) -> bool:
+    """Whether a file holds one of DAVS's networks."""
+    keys = {name.partition(".")[0] for name in tensors}
+    return not keys.isdisjoint({*PARTS.values(), *OTHERS})
+
+
+def davs_parts(tensors: Tensors) -> list[dict[str, np.ndarray]]:
+    """Splits a checkpoint into its networks; the one that draws comes first.
+
+    Raises:
+      CheckpointError: one of the four that draw is not there.
+    """
+    keys = {name.partition(".")[0] for name in tensors}
+    if missing := [key for key in PARTS.values() if key not in keys]:
+        raise CheckpointError(
+            f"lacks {', '.join(missing)}: a checkpoint of DAVS is of use with "
+            f"{', '.join(PARTS.values())}; found: {', '.join(sorted(keys))}"
+        )
+    networks = davs_networks(used(tensors))
+    return [networks.pop("davs"), *networks.values()]
+
+
 def davs_networks(
-    tensors: Mapping[str, np.ndarray],
+    tensors: Tensors,
 ) -> dict[str, dict[str, np.ndarray]]:
     """Splits a checkpoint, and leaves out what no network uses.
 

@@ -1,4 +1,7 @@
-"""What differs between checkpoints of several frameworks, once they are read."""
+"""What differs between checkpoints of several frameworks, once they are read.
+
+A program whose checkpoints are unlike others of its framework counts as one of its own.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -6,6 +9,7 @@ from dataclasses import dataclass
 import flax.linen as nn
 import numpy as np
 
+from convert_torch_weights.davs_names import davs_name, davs_parts, is_davs
 from convert_torch_weights.keras_names import (
     check_order,
     from_keras,
@@ -18,6 +22,7 @@ from convert_torch_weights.lip2wav_names import (
     of_model,
 )
 from convert_torch_weights.names import from_torch, torch_name, used
+from convert_torch_weights.readers import Checkpoint
 
 Path = tuple[str, ...]
 Tensors = Mapping[str, np.ndarray]
@@ -29,30 +34,35 @@ class Framework:
 
     Attributes:
       name: what it is called.
+      wrote: whether a checkpoint is its.
       networks: splits the tensors of a file into those of each of its networks.
       names: (module, paths of its variables) -> {name of a tensor: path}.
       to_flax: (path, tensor) -> float32 in the layout of the variable at the path;
         ValueError when a kernel cannot have that many axes.
       check: (network, its tensors) -> CheckpointError if they fit, but are not to be
         trusted.
+      together: whether a file holds all networks of a program, if none was left out.
     """
 
     name: str
+    wrote: Callable[[Checkpoint], bool]
     networks: Callable[[Tensors], list[Tensors]]
     names: Callable[[nn.Module, Iterable[Path]], dict[str, Path]]
     to_flax: Callable[[Path, np.ndarray], np.ndarray]
-    check: Callable[[str, Tensors], None]
+    check: Callable[[str, Tensors], None] = lambda network, tensors: None
+    together: bool = False
 
 
 TORCH = Framework(
     name="PyTorch",
+    wrote=lambda checkpoint: True,
     networks=lambda tensors: [used(tensors)],
     names=lambda module, paths: {torch_name(path): path for path in paths},
     to_flax=from_torch,
-    check=lambda network, tensors: None,
 )
 KERAS = Framework(
     name="Keras",
+    wrote=lambda checkpoint: checkpoint.container == "keras",
     networks=keras_networks,
     names=lambda module, paths: keras_names(module),
     to_flax=from_keras,
@@ -61,8 +71,17 @@ KERAS = Framework(
 # Of networks published as TensorFlow's files there is one family.
 TENSORFLOW = Framework(
     name="TensorFlow",
+    wrote=lambda checkpoint: checkpoint.container == "tensorflow",
     networks=lambda tensors: [of_model(tensors)],
     names=lambda module, paths: lip2wav_names(paths),
     to_flax=from_lip2wav,
-    check=lambda network, tensors: None,
 )
+DAVS = Framework(
+    name="DAVS's program",
+    wrote=lambda checkpoint: is_davs(checkpoint.tensors),
+    networks=davs_parts,
+    names=lambda module, paths: {davs_name(path): path for path in paths},
+    to_flax=from_torch,
+    together=True,
+)
+FRAMEWORKS = (KERAS, TENSORFLOW, DAVS, TORCH)  # the first that wrote a checkpoint

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from convert_torch_weights.framework import KERAS, TENSORFLOW, TORCH, Framework
+from convert_torch_weights.framework import DAVS, KERAS, TENSORFLOW, TORCH, Framework
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,16 @@ _LIPGAN = Publication(
     "which is for research only and whose terms forbid commercial use",
 )
 
+_DAVS = Publication(
+    DAVS,
+    "DAVS's program is under the MIT licence, but its authors ask to use it for "
+    "non-commercial research only, and its weights are trained on LRW, which is for "
+    "research only",
+)
 _LIP2WAV = Publication(TENSORFLOW, "see where you got them")
 
-# Network -> its publication. Sizes that are this project's own are not in it.
+# Network -> its publication. Sizes that are this project's own are not in it. Of the
+# networks of one file the first is the one that `sync` uses.
 PUBLISHED: dict[str, Publication] = {
     "wav2lip": _WAV2LIP,
     "expert": _WAV2LIP,
@@ -61,6 +68,12 @@ PUBLISHED: dict[str, Publication] = {
     "lipgan_mfcc_basic": _LIPGAN,
     "lipgan_disc": _LIPGAN,
     "lipgan_mfcc_disc": _LIPGAN,
+    "davs": _DAVS,
+    "davs_words": _DAVS,
+    "davs_sequence_disc": _DAVS,
+    "davs_disc": _DAVS,
+    "davs_identity_words": _DAVS,
+    "davs_modality": _DAVS,
     "lip2wav_chem": _LIP2WAV,
     "lip2wav_chess": _LIP2WAV,
     "lip2wav_dl": _LIP2WAV,

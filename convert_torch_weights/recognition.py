@@ -73,24 +73,27 @@ def published(framework: Framework) -> list[str]:
     return [name for name, its in PUBLISHED.items() if its.framework is framework]
 
 
-def recognise(networks: Sequence[Tensors], framework: Framework) -> str:
-    """Name of the one network that a file holds.
+def recognise(networks: Sequence[Tensors], framework: Framework) -> list[str]:
+    """Names of the networks that a file holds, in the order of `PUBLISHED`.
 
     Args:
       networks: the tensors of each of the file's networks.
       framework: the file's.
 
     Raises:
-      CheckpointError: several networks, or one that fits none.
+      CheckpointError: one of them fits none.
     """
     targets = _targets(framework)
-    names = [_recognise(tensors, targets) for tensors in networks]
-    if len(names) > 1:
-        raise CheckpointError(
-            f"holds {len(names)} networks: {', '.join(names)}; say which one to "
-            f"convert, such as --network {names[0]}"
-        )
-    return names[0]
+    names, problems = [], []
+    for tensors in networks:
+        try:
+            names.append(_recognise(tensors, targets))
+        except CheckpointError as error:
+            problems.append(str(error))
+    if problems:
+        others = f"; it also holds {', '.join(names)}: --network takes one of them"
+        raise CheckpointError(problems[0] + others * bool(names))
+    return sorted(names, key=list(PUBLISHED).index)
 
 
 def misfit(tensors: Tensors, target: Target) -> str:

@@ -1,6 +1,7 @@
 """Convert a published checkpoint into a model folder."""
 
 import argparse
+import sys
 from pathlib import Path
 
 
@@ -11,8 +12,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help=".pth, TorchScript .pt or Keras .h5 file, or TensorFlow's .index",
     )
-    parser.add_argument("--out", type=Path, required=True, help="model folder to write")
-    parser.add_argument("--network", help="what the file holds; recognised if omitted")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="model folder to write; a file's other networks go into folders beside it",
+    )
+    parser.add_argument(
+        "--network",
+        help="what the file holds, or which of its networks to take; if omitted, it is "
+        "recognised, and all are taken",
+    )
     parser.add_argument(
         "--resolution",
         type=int,
@@ -21,16 +31,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Converts and prints the model folder's path."""
-    from convert_torch_weights import convert
+    """Converts and prints the path of the model folder; notes the others."""
+    from convert_torch_weights import convert_all
+
+    def note(text: str) -> None:
+        print(f"{args.checkpoint}: {text}", file=sys.stderr)
+
+    first = None
+    for converted in convert_all(
+        args.checkpoint, args.network, resolution=args.resolution
+    ):
+        if first is None:
+            first = converted
+            print(_save(converted, args.out), flush=True)
+        else:
+            name = converted.network.removeprefix(f"{first.network}_")
+            folder = args.out.with_name(f"{args.out.name}_{name}")
+            note(f"{converted.network} is in {_save(converted, folder)}")
+    if first.absent:
+        note(
+            f"holds no {', '.join(first.absent)}; sync needs none of them, training "
+            "begins with new ones"
+        )
+
+
+def _save(converted, folder: Path) -> Path:
     from lipsync_jax import models_io
 
-    converted = convert(args.checkpoint, args.network, resolution=args.resolution)
-    folder = models_io.save(
-        args.out,
+    return models_io.save(
+        folder,
         converted.network,
         converted.variables,
         arguments=converted.arguments,
         metadata=converted.metadata,
     )
-    print(folder)

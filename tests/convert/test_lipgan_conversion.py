@@ -10,7 +10,7 @@ import torch
 from keras_writer import save, save_weights, write_names
 from lipgan_parity import converted, filled_layers
 
-from convert_torch_weights import convert
+from convert_torch_weights import convert, convert_all
 from convert_torch_weights.published import PUBLISHED
 from lipsync_jax import models_io
 from lipsync_jax.cli.main import main
@@ -188,18 +188,15 @@ def test_numbers_with_gaps(tmp_path):
 
 
 def test_combined_model(tmp_path):
-    """`comb.h5`: one has to say which network."""
+    """`comb.h5`: the generator comes first."""
     generator = layers_of("gen_mfcc_basic")
     inputs = {"input_face_comb": {}, "input_audio_comb": {}}
     models = {"model_1": model(generator), "model_2": model(filled_layers("disc_mfcc"))}
     path = save(tmp_path / "comb.h5", inputs | models)
-    message = (
-        r"2 networks: lipgan_mfcc_basic, lipgan_mfcc_disc; .*--network lipgan_mfcc_b"
-    )
-    with pytest.raises(CheckpointError, match=message):
-        convert(path)
-    found = convert(path, "lipgan_mfcc_basic")
-    assert_same(found, converted("gen_mfcc_basic"))
+    generator, disc = convert_all(path)
+    assert_same(generator, converted("gen_mfcc_basic"))
+    assert_same(disc, converted("disc_mfcc"))
+    assert convert(path).network == "lipgan_mfcc_basic"
     assert convert(path, "lipgan_mfcc_disc").network == "lipgan_mfcc_disc"
 
 

@@ -87,6 +87,23 @@ def test_training_checkpoint(module, container, tmp_path):
     assert checkpoint.extra == {"optimizer": None, "global_step": 7, "loss": 0.5}
 
 
+def test_several_state_dicts(module, container, tmp_path):
+    """Optimizers are left out, by their form."""
+    parallel = torch.nn.DataParallel(module)
+    optimizer = torch.optim.Adam(module.parameters())
+    entries = {
+        "step": 7,
+        "netG": parallel.state_dict(),
+        "optimizer_G": optimizer.state_dict(),
+        "netD": {"w": torch.ones(2)},
+        "nothing": {},
+    }
+    checkpoint = read_checkpoint(save(entries, tmp_path / "a.pth.tar", container))
+    expected = {f"netG.{name}": x for name, x in module.state_dict().items()}
+    assert_equal(checkpoint.tensors, {**expected, "netD.w": torch.ones(2)})
+    assert checkpoint.extra == {"step": 7}
+
+
 @pytest.mark.parametrize("protocol", [2, 3, 4])
 def test_bare_state_dict(module, container, protocol, tmp_path):
     path = tmp_path / "bare.pth"
@@ -341,7 +358,7 @@ def test_archive_without_one_of_its_storages(tmp_path):
         ([torch.zeros(1)], ["holds a list", "dictionary"]),
         ({"epoch": 1}, ["under 'state_dict'", "found the entries 'epoch'"]),
         (
-            {"netG": {"w": torch.zeros(1)}, "netD": {"w": torch.zeros(1)}},
+            {"netG": {"w": [1]}, "netD": {"layer": {"w": torch.zeros(1)}}},
             ["found the entries 'netG', 'netD'"],
         ),
         ({"state_dict": {"w": [1]}}, ["found the entries 'state_dict'"]),
