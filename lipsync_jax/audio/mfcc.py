@@ -14,18 +14,19 @@ _FILTERS, _COEFFICIENTS, _LIFTER = 26, 13, 22
 _FLOOR = np.finfo(float).eps  # replaces zeros before the logarithm
 
 
-def mfcc(samples: np.ndarray) -> np.ndarray:
+def mfcc(samples: np.ndarray, before: float = 0.0) -> np.ndarray:
     """Mel-frequency cepstral coefficients, computed in float64.
 
     Args:
       samples: (S,) mono at 16 kHz in int16 amplitudes, not scaled to 1; S >= 1.
+      before: the sample before them, if they are cut out of a longer signal.
 
     Returns:
       (F, 13) float64, F = 1 for S <= 400 and 1 + ceil((S - 400) / 160) otherwise;
       the last frame is padded with zeros.
     """
     wave = np.asarray(samples, np.float64)
-    wave = np.concatenate([wave[:1], wave[1:] - 0.97 * wave[:-1]])
+    wave = wave - 0.97 * np.concatenate([[before], wave[:-1]])
     count = 1 + max(0, -(-(wave.size - _FRAME) // _HOP))
     wave = np.pad(wave, (0, (count - 1) * _HOP + _FRAME - wave.size))
     frames = np.lib.stride_tricks.sliding_window_view(wave, _FRAME)[::_HOP]

@@ -74,7 +74,7 @@ def av_offset(
         )
     size = (expert.resolution, expert.resolution)
     faces = np.stack([cv2.resize(crop, size) for crop in crops])
-    look, listen = _encoders(expert)
+    look, listen = encoders(expert)
     seen = _embed(look, variables, (faces[s : s + WINDOW] for s in starts))
     sound = _embed(listen, variables, (mel[:, c : c + MEL_STEPS] for c in columns))
     cosines = seen @ sound.T  # picture window x sound window
@@ -91,8 +91,12 @@ def av_offset(
 
 
 @lru_cache(maxsize=2)
-def _encoders(expert: Expert) -> tuple[Callable, Callable]:
-    """Compiled: (variables, faces) and (variables, mel) -> embeddings."""
+def encoders(expert: Expert) -> tuple[Callable, Callable]:
+    """An expert's two halves, compiled, each giving embeddings of unit length.
+
+    The first takes (variables, faces): (B, 5, S, S, 3) uint8 RGB crops; the second
+    (variables, mel): (B, 80, 16) float32.
+    """
     mel_shape, face_shape = expert.input_shapes
 
     @jax.jit
