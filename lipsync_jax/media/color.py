@@ -119,17 +119,18 @@ class YUV420Converter:
     def __call__(self, rgb: np.ndarray) -> av.VideoFrame:
         """Converts (height, width, 3) RGB uint8."""
         height, width = self._shape
-        # Luma, then the two chroma planes at half size, as one array.
-        planes = np.empty((height * 3 // 2, width), np.uint8)
-        halves = planes[height:].reshape(2, height // 2, width // 2)
+        # Into the frame's own memory: PyAV 18.1 takes arrays for frames of another
+        # height where half of it is odd.
+        frame = av.VideoFrame(width, height, "yuv420p")
+        luma, *halves = (_pixels(plane) for plane in frame.planes)
         cv2.transform(rgb, self._map, self._yuv)
-        cv2.split(self._yuv, [planes[:height], *self._chroma])
+        cv2.split(self._yuv, [luma, *self._chroma])
         for full, half in zip(self._chroma, halves, strict=True):
             cv2.resize(full, half.shape[::-1], half, interpolation=cv2.INTER_AREA)
-        return av.VideoFrame.from_numpy_buffer(planes, "yuv420p")
+        return frame
 
 
 def _pixels(plane: av.video.plane.VideoPlane) -> np.ndarray:
-    """A plane's samples without the padding of its rows, not copied."""
+    """A plane's own samples, without the padding of its rows."""
     rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
     return rows[: plane.height, : plane.width]

@@ -45,7 +45,8 @@ def inner(frame):
 
 
 @pytest.mark.parametrize(
-    ("size", "matrix"), [((320, 240), 6), ((1280, 720), 1), ((720, 1280), 1)]
+    ("size", "matrix"),
+    [((320, 240), 6), ((320, 250), 6), ((1280, 720), 1), ((720, 1280), 1)],
 )
 def test_colour_bars_survive(tmp_path, size, matrix):
     bars = colour_bars(*size)
