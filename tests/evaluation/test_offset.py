@@ -1,41 +1,22 @@
 """Offsets of constructed clips, for an expert that compares brightness and loudness."""
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from brightness_expert import LATER, SCALE, BrightAsLoud, levels, loud_as_bright
 
 from lipsync_jax.errors import DataError
 from lipsync_jax.evaluation.offset import av_offset
 
-
-class BrightAsLoud:
-    """Embeds the mean level of either as an angle: equal levels have cosine 1."""
-
-    resolution = 8
-    input_shapes = (80, 16, 1), (4, 8, 15)
-
-    def apply(self, variables, mel, face):
-        def point(level):
-            return jnp.stack([jnp.cos(level), jnp.sin(level)], axis=-1)
-
-        loud = (mel.mean((1, 2, 3)) + 4) / 8
-        return point(3 * variables * loud), point(3 * face.mean((1, 2, 3)))
-
-
-EXPERT, SCALE = BrightAsLoud(), np.float32(1.6)
-LATER = 640  # samples a frame
+EXPERT = BrightAsLoud()
 
 
 @pytest.fixture(scope="module")
 def clip():
     """Crops (100, 16, 16, 3) as bright as the sound, white noise, is loud."""
     rng = np.random.default_rng(0)
-    level = np.convolve(rng.random(104), np.ones(5) / 5, "valid")
-    level = (level - level.min()) / np.ptp(level)
+    level = levels(100, rng)
     crops = np.broadcast_to(255 * level[:, None, None, None], (100, 16, 16, 3))
-    loudness = 10 ** (2 * np.repeat(level, LATER) - 2.5)
-    sound = loudness * rng.uniform(-1, 1, len(loudness))
-    return crops.astype(np.uint8), sound.astype(np.float32)
+    return crops.astype(np.uint8), loud_as_bright(level, rng)
 
 
 @pytest.mark.parametrize("frames", [-10, -1, 0, 1, 10])
