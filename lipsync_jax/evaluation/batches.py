@@ -20,8 +20,8 @@ class Batched:
         """Moves the variables to the devices.
 
         Args:
-          function: (variables, *arrays) -> a tree of arrays; each array's first axis
-            is the batch.
+          function: (variables, *arrays) -> an array; the first axis of all arrays is
+            the batch.
           variables: its first argument, the same at every call.
           size: rows per call, at least.
         """
@@ -31,8 +31,8 @@ class Batched:
         self._variables = jax.device_put(variables, mesh.replicated(devices))
         self._function = jax.jit(function)
 
-    def __call__(self, *arrays: np.ndarray) -> Any:
-        """The function's values for up to `size` rows, as NumPy arrays."""
+    def __call__(self, *arrays: np.ndarray) -> np.ndarray:
+        """The function's values for up to `size` rows."""
         rows = len(arrays[0])
         padded = [
             np.pad(array, [(0, self.size - rows)] + [(0, 0)] * (array.ndim - 1))
@@ -41,4 +41,4 @@ class Batched:
         values = self._function(
             self._variables, *(jax.device_put(array, self._split) for array in padded)
         )
-        return jax.tree.map(lambda value: np.asarray(value)[:rows], values)
+        return np.asarray(values)[:rows]
