@@ -85,6 +85,18 @@ def _lipgan(config: ConfigDict) -> Task:
     return LipGANAdversarialTask(config)
 
 
+def _davs_identity(config: ConfigDict) -> Task:
+    from lipsync_jax.systems.davs.task_identity import DavsIdentityTask
+
+    return DavsIdentityTask(config)
+
+
+def _davs_words(config: ConfigDict) -> Task:
+    from lipsync_jax.systems.davs.task_words import DavsWordsTask
+
+    return DavsWordsTask(config)
+
+
 def _davs(config: ConfigDict) -> Task:
     from lipsync_jax.systems.davs.task import DavsTask
 
@@ -104,6 +116,8 @@ TASKS: dict[str, Callable[[ConfigDict], Task]] = {
     "wav2lip_hq": _wav2lip_hq,
     "lipgan_unet": _lipgan_unet,
     "lipgan": _lipgan,
+    "davs_identity": _davs_identity,
+    "davs_words": _davs_words,
     "davs": _davs,
     "lip2wav": _lip2wav,
 }

@@ -1,26 +1,16 @@
 """DAVS's task: what a step leaves, what it depends on, what is exported, mistakes."""
 
-from functools import partial
-
 import jax
 import numpy as np
 import pytest
+from davs_training import equal, jit, make_batch, make_state, starts
 
 from configs import davs
 from lipsync_jax import models_io
 from lipsync_jax.errors import ConfigError
 from lipsync_jax.systems import TASKS
-from lipsync_jax.systems.davs.windows import Starts
 from lipsync_jax.training import arrays
 
-# These programs run a few times, and would be compiled ten times as long.
-jit = partial(
-    jax.jit,
-    compiler_options={
-        "xla_backend_optimization_level": 0,
-        "xla_llvm_disable_expensive_passes": True,
-    },
-)
 NETWORKS = ("generator", "words", "discriminator", "modality", "identity_words")
 
 
@@ -41,15 +31,6 @@ def make_config(**changes):
     return config
 
 
-def make_batch():
-    rng = np.random.default_rng(0)
-    return {
-        "video": rng.integers(0, 256, (2, 25, 64, 64, 3), np.uint8),
-        "mfcc": rng.uniform(-20, 20, (2, 25, 20, 12)).astype("f"),
-        "label": np.array([3, 5], np.int32),
-    }
-
-
 @pytest.fixture(scope="module")
 def started():
     """(task, its state, the compiled step, what it makes of state and batch)."""
@@ -62,30 +43,6 @@ def started():
 
     after = run(state, make_batch(), starts(), np.zeros(4, "f"), jax.random.key(1))
     return task, state, run, after
-
-
-def make_state(task):
-    """Like what `init` gives, which takes a quarter of a minute to compile."""
-    rng = np.random.default_rng(0)
-
-    def draw(path, leaf):
-        where = jax.tree_util.keystr(path)
-        if "kernel" in where and "opt_state" not in where:
-            fan_in = np.prod(leaf.shape[:-1])
-            return (rng.standard_normal(leaf.shape) / np.sqrt(fan_in)).astype("f")
-        one = "opt_state" not in where and ("scale" in where or "var" in where)
-        return np.full(leaf.shape, one, leaf.dtype)
-
-    shapes = jax.eval_shape(task.init, jax.random.key(0))
-    return jax.tree_util.tree_map_with_path(draw, shapes)
-
-
-def starts(person=0, identity=24, word=1, drawn=2):
-    return Starts(*map(np.int32, (person, identity, word, drawn)))
-
-
-def equal(a, b):
-    return all(jax.tree.leaves(jax.tree.map(np.array_equal, a, b)))
 
 
 def test_a_step_updates_every_network(started):
@@ -160,7 +117,7 @@ def test_evaluation_and_preview(started):
 def test_exports_are_model_folders_to_go_on_from(started, tmp_path):
     task, fresh, _, (state, _) = started
     exports = task.export(state)
-    assert exports.keys() == {"model", "words", "disc"}
+    assert exports.keys() == {"model", *NETWORKS[1:]}
     for name, export in exports.items():
         variables = jax.device_get(export.variables)
         folder = tmp_path / name

@@ -97,7 +97,7 @@ class Run:
         tensors = checkpoint({**manifest(), **sizes})
         networks = {}
         for name, network in NETWORKS.items():
-            module = getattr(self.task, name)
+            module = self.task.modules[name]
             variables = wide(converted(tensors, network, module))
             networks[name] = getattr(state, name).replaced(variables)
         return state.replace(**networks)

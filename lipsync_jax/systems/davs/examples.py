@@ -9,6 +9,7 @@ jump with each frame's landmarks (Q18). A record's sound ends with its last pict
 two of the 500 columns of an LRW clip are repeated (`features`).
 """
 
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -36,13 +37,14 @@ FRAMES = 25
 PLAY = SIDE - SEEN  # pixels by which a crop can be moved
 
 
-def examples(resolution: int) -> Examples:
+def examples(resolution: int, people: Mapping[str, int] | None = None) -> Examples:
     """How DAVS takes examples from clips.
 
     Args:
       resolution: side of the networks' pictures.
+      people: name of a speaker -> number, if examples are to say who speaks.
     """
-    taken = partial(example, resolution=resolution)
+    taken = partial(example, resolution=resolution, people=people)
     return Examples(starts, taken, partial(taken, augmented=False))
 
 
@@ -66,6 +68,7 @@ def example(
     rng: np.random.Generator,
     *,
     resolution: int,
+    people: Mapping[str, int] | None = None,
     augmented: bool = True,
 ) -> dict[str, np.ndarray]:
     """One example.
@@ -75,35 +78,75 @@ def example(
       start: one of `starts`.
       rng: decides whether the clip is mirrored, and where its pictures are cut.
       resolution: side of the pictures.
+      people: name of a speaker -> number.
       augmented: in training; otherwise pictures are as they are in use.
 
     Returns:
       video: (25, resolution, resolution, 3) uint8 RGB.
       mfcc: (25, 20, 12) float32.
       label: () int32, the word.
+      person: () int32, who speaks, -1 for others than `people`; only if that is given.
+    """
+    person = {}
+    if people:
+        person["person"] = np.int32(people.get(clip.speaker, -1))
+    return {
+        "video": pictures(clip, start, FRAMES, placement(rng, augmented), resolution),
+        "mfcc": blocks(clip.audio, start, FRAMES, clip.fps),
+        "label": np.int32(clip.label),
+        **person,
+    }
+
+
+def placement(rng: np.random.Generator, augmented: bool) -> np.ndarray:
+    """Which 256 of the 260 pixels of a clip's pictures are seen, perhaps mirrored.
+
+    Args:
+      rng: makes the choice.
+      augmented: whether there is one; otherwise the middle is seen.
+
+    Returns:
+      (2, 3) float64, from the pixels of a picture to those that are seen.
     """
     mirrored, y, x = False, PLAY // 2, PLAY // 2
     if augmented:
         mirrored = bool(rng.integers(2))
         y, x = rng.integers(0, PLAY, 2, endpoint=True)
-    place = _place(mirrored, int(y), int(x))
-    pictures = []
-    for index, matrix in enumerate(_matrices(clip, start), start):
+    sign, left = (-1, SIDE - 1) if mirrored else (1, 0)
+    return np.array([(sign, 0, left - x), (0, 1, -y)], np.float64)
+
+
+def pictures(
+    clip: Clip, start: int, count: int, place: np.ndarray, resolution: int
+) -> np.ndarray:
+    """Aligned faces of consecutive frames.
+
+    Args:
+      clip: the record.
+      start: number of the first frame.
+      count: how many.
+      place: see `placement`.
+      resolution: side of the pictures.
+
+    Returns:
+      (count, resolution, resolution, 3) uint8 RGB.
+
+    Raises:
+      DamagedRecord: a frame cannot be decoded.
+    """
+    found = []
+    for index, matrix in enumerate(_matrices(clip, start, count), start):
         image = decode(clip.frames[index])
         if image is None:
             raise DamagedRecord(f"frame {index} of clip {clip.id} is no picture")
         seen = compose(compose(place, matrix), _from_crop(clip.box[index], len(image)))
-        pictures.append(_warp(image, seen, resolution))
-    return {
-        "video": np.stack(pictures),
-        "mfcc": blocks(clip.audio, start, FRAMES, clip.fps),
-        "label": np.int32(clip.label),
-    }
+        found.append(_warp(image, seen, resolution))
+    return np.stack(found)
 
 
-def _matrices(clip: Clip, start: int) -> list[np.ndarray]:
+def _matrices(clip: Clip, start: int, count: int) -> list[np.ndarray]:
     """From source pixels to aligned pictures of 260 pixels, (2, 3) for each frame."""
-    shown = slice(start, start + FRAMES)
+    shown = slice(start, start + count)
     if len(clip.landmarks):
         points = landmark_points(clip.landmarks[shown])
     else:
@@ -117,12 +160,6 @@ def _from_crop(box: np.ndarray, size: int) -> np.ndarray:
     matrix = resized(np.eye(2, 3), (box[2:] - box[:2]) / size)
     matrix[:, 2] += box[:2]
     return matrix
-
-
-def _place(mirrored: bool, y: int, x: int) -> np.ndarray:
-    """From a picture of 260 pixels, perhaps mirrored, to a part of it: (2, 3)."""
-    sign, left = (-1, SIDE - 1) if mirrored else (1, 0)
-    return np.array([(sign, 0, left - x), (0, 1, -y)], np.float64)
 
 
 def _warp(image: np.ndarray, matrix: np.ndarray, resolution: int) -> np.ndarray:

@@ -9,6 +9,17 @@ from lipsync_jax.systems.davs.model import Davs
 from lipsync_jax.systems.davs.windows import Windows, consecutive
 
 
+class Codes(NamedTuple):
+    """What is said in B clips.
+
+    Attributes:
+      heard, seen: (B, T, 256), codes of the word's frames.
+    """
+
+    heard: jax.Array
+    seen: jax.Array
+
+
 class Pass(NamedTuple):
     """Of B clips.
 
@@ -25,6 +36,14 @@ class Pass(NamedTuple):
     drawn_seen: jax.Array
 
 
+def encode(module: Davs, windows: Windows, train: bool) -> Codes:
+    """What is said in the word's frames; a method for `Davs.apply`."""
+    size = windows.mfcc.shape[:2]
+    heard = module.encode_audio(_merged(windows.mfcc)[..., None], train)
+    seen = module.encode_lips(_merged(windows.video), train)
+    return Codes(heard.reshape(*size, -1), seen.reshape(*size, -1))
+
+
 def forward(module: Davs, windows: Windows, frames: int, train: bool) -> Pass:
     """Runs all networks; a method for `Davs.apply`.
 
@@ -38,12 +57,9 @@ def forward(module: Davs, windows: Windows, frames: int, train: bool) -> Pass:
       frames: S.
       train: use batch statistics and update the running ones.
     """
-    size = windows.mfcc.shape[:2]
     identity = module.encode_identity(windows.identity, train)
     early = module.encode_identity(_merged(windows.person), train).early
-    heard = module.encode_audio(_merged(windows.mfcc)[..., None], train)
-    seen = module.encode_lips(_merged(windows.video), train)
-    heard, seen = (codes.reshape(*size, -1) for codes in (heard, seen))
+    codes = encode(module, windows, train)
 
     def draw(module: Davs, _: None, codes: tuple[jax.Array, jax.Array]):
         heard, seen = codes
@@ -58,10 +74,10 @@ def forward(module: Davs, windows: Windows, frames: int, train: bool) -> Pass:
         in_axes=1,
         out_axes=1,
     )
-    codes = [consecutive(codes, windows.drawn, frames) for codes in (heard, seen)]
-    _, drawn = scan(module, None, tuple(codes))
+    chosen = tuple(consecutive(part, windows.drawn, frames) for part in codes)
+    _, drawn = scan(module, None, chosen)
     early = early.reshape(*windows.person.shape[:2], *early.shape[1:])
-    return Pass(early, heard, seen, *drawn)
+    return Pass(early, *codes, *drawn)
 
 
 def _merged(x: jax.Array) -> jax.Array:
