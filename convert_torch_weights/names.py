@@ -62,6 +62,8 @@ def from_torch(path: Path, value: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(value[:, :, ::-1, ::-1].transpose(2, 3, 0, 1))
     if value.ndim == 2:  # linear (out, in)
         return np.ascontiguousarray(value.T)
+    if value.ndim == 3:  # convolution in time (out, in, t)
+        return np.ascontiguousarray(value.transpose(2, 1, 0))
     if value.ndim == 4:  # convolution (out, in, h, w)
         return np.ascontiguousarray(value.transpose(2, 3, 1, 0))
     if value.ndim == 5:  # (out, in, t, h, w), time folded into the channels

@@ -86,7 +86,7 @@ def _pair(value: Pair) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else value
 
 
-def _uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:
+def uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:
     """PyTorch's default for convolutions: uniform in +-1/sqrt(fan_in)."""
     bound = fan_in**-0.5
 
@@ -278,7 +278,7 @@ class _Convolution(nn.Module):
         else:
             # PyTorch takes the fan-in of a transposed kernel from its output side.
             fan = row.features if row.transposed else channels
-            init = bias_init = _uniform_fan_in(fan * height * width)
+            init = bias_init = uniform_fan_in(fan * height * width)
         shape = (height, width, channels, row.features)
         kernel = self.param("kernel", init, shape).astype(self.dtype)
         bias = jnp.zeros((), self.dtype)
