@@ -1,8 +1,9 @@
 """Published checkpoint -> Flax module and variables."""
 
+import math
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,9 +57,10 @@ def convert(
     network: str | None = None,
     *,
     resolution: int | None = None,
+    others: Sequence[str | os.PathLike] = (),
 ) -> Converted:
     """The network of a file, or the first of several; see `convert_all`."""
-    return next(convert_all(path, network, resolution=resolution))
+    return next(convert_all(path, network, resolution=resolution, others=others))
 
 
 def convert_all(
@@ -66,6 +68,7 @@ def convert_all(
     network: str | None = None,
     *,
     resolution: int | None = None,
+    others: Sequence[str | os.PathLike] = (),
 ) -> Iterator[Converted]:
     """Reads a published checkpoint; the framework it came from is not needed.
 
@@ -74,6 +77,7 @@ def convert_all(
         TensorFlow checkpoint.
       network: name of the one that is wanted; all are recognised when omitted.
       resolution: crop size, for networks whose weights fit several sizes.
+      others: further files, of a network that is published in parts.
 
     Yields:
       The networks of the file; the first one is what the others are trained with.
@@ -85,12 +89,17 @@ def convert_all(
     """
     path = pathlib.Path(path)
     checkpoint = read_checkpoint(path)
+    source = _source(path, checkpoint)
+    for other in map(pathlib.Path, others):
+        part = read_checkpoint(other)
+        checkpoint = _joined(checkpoint, part, other)
+        for key in ("source", "source_sha256"):
+            source[key] += f", {_source(other, part)[key]}"
     framework = next(f for f in FRAMEWORKS if f.wrote(checkpoint))
     try:
         networks = framework.networks(checkpoint.tensors)
         names = [network] if network else recognise(networks, framework)
         absent = () if network else _absent(names, framework)
-        source = _source(path, checkpoint)
         for name in names:
             found = convert_tensors(checkpoint.tensors, name, resolution, framework)
             licence = {"licence": PUBLISHED[found.network].licence}
@@ -142,6 +151,16 @@ def _absent(names: list[str], framework: Framework) -> tuple[str, ...]:
     return tuple(name for name in published(framework) if name not in names)
 
 
+def _joined(first: Checkpoint, second: Checkpoint, path: pathlib.Path) -> Checkpoint:
+    """Two files of one network as one."""
+    if both := sorted(first.tensors.keys() & second.tensors.keys()):
+        raise CheckpointError(
+            f"{path}: has {len(both)} names in common with the file before it (first: "
+            f"{both[0]}); give the parts of one network only"
+        )
+    return replace(first, tensors={**first.tensors, **second.tensors})
+
+
 def _source(path: pathlib.Path, checkpoint: Checkpoint) -> dict[str, Any]:
     """Where weights come from, for their model.json."""
     if prefix := tensorflow_prefix(path):
@@ -151,9 +170,14 @@ def _source(path: pathlib.Path, checkpoint: Checkpoint) -> dict[str, Any]:
         "source_sha256": sha256(path),
         "container": checkpoint.container,
         "converter": __version__,
-        "training": checkpoint.extra,
+        "training": {k: v for k, v in checkpoint.extra.items() if not _unspeakable(v)},
         "colour": "RGB (first and last layers trained on BGR are re-ordered)",
     }
+
+
+def _unspeakable(value: object) -> bool:
+    """Whether JSON has no word for it."""
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _variables(tensors: Tensors, target: Target) -> dict:

@@ -21,8 +21,19 @@ from convert_torch_weights.lip2wav_names import (
     lip2wav_names,
     of_model,
 )
+from convert_torch_weights.lpips_names import (
+    from_lpips,
+    is_lpips,
+    lpips_name,
+    lpips_network,
+)
 from convert_torch_weights.names import from_torch, torch_name, used
 from convert_torch_weights.readers import Checkpoint
+from convert_torch_weights.speech2lip_names import (
+    is_speech2lip,
+    speech2lip_name,
+    speech2lip_network,
+)
 
 Path = tuple[str, ...]
 Tensors = Mapping[str, np.ndarray]
@@ -84,4 +95,25 @@ DAVS = Framework(
     to_flax=from_torch,
     together=True,
 )
-FRAMEWORKS = (KERAS, TENSORFLOW, DAVS, TORCH)  # the first that wrote a checkpoint
+SPEECH2LIP = Framework(
+    name="Speech2Lip's program",
+    wrote=lambda checkpoint: is_speech2lip(checkpoint.tensors),
+    networks=lambda tensors: [speech2lip_network(tensors)],
+    names=lambda module, paths: {speech2lip_name(path): path for path in paths},
+    to_flax=from_torch,
+)
+LPIPS = Framework(
+    name="the package lpips",
+    wrote=lambda checkpoint: is_lpips(checkpoint.tensors),
+    networks=lambda tensors: [lpips_network(tensors)],
+    names=lambda module, paths: {lpips_name(path): path for path in paths},
+    to_flax=from_lpips,
+)
+FRAMEWORKS = (
+    KERAS,
+    TENSORFLOW,
+    DAVS,
+    SPEECH2LIP,
+    LPIPS,
+    TORCH,
+)  # the first that wrote a checkpoint

@@ -2,7 +2,15 @@
 
 from dataclasses import dataclass
 
-from convert_torch_weights.framework import DAVS, KERAS, TENSORFLOW, TORCH, Framework
+from convert_torch_weights.framework import (
+    DAVS,
+    KERAS,
+    LPIPS,
+    SPEECH2LIP,
+    TENSORFLOW,
+    TORCH,
+    Framework,
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,14 @@ _DAVS = Publication(
     "research only",
 )
 _LIP2WAV = Publication(TENSORFLOW, "see where you got them")
+_SPEECH2LIP = Publication(
+    SPEECH2LIP, "see where you got them; they draw one person, who has a say in it"
+)
+_LPIPS = Publication(
+    LPIPS,
+    "the heads of LPIPS are under the BSD 2-clause licence; AlexNet is torchvision's, "
+    "trained on ImageNet, which is for research only",
+)
 
 # Network -> its publication. Sizes that are this project's own are not in it. Of the
 # networks of one file the first is the one that `sync` uses.
@@ -79,6 +95,9 @@ PUBLISHED: dict[str, Publication] = {
     "lip2wav_dl": _LIP2WAV,
     "lip2wav_lrw": _LIP2WAV,
     "speaker_encoder": _OTHERS,
+    "speech2lip": _SPEECH2LIP,
+    "speech2lip_mel": _SPEECH2LIP,
+    "lpips": _LPIPS,
 }
 
 # Other names under which people know the same network.
@@ -93,4 +112,5 @@ ALIASES = {
     "lipgan_residual_mel": "lipgan",
     "lip2wav_hs": "lip2wav_chess",
     "lip2wav_eh": "lip2wav_chess",
+    "lpips_alex": "lpips",
 }

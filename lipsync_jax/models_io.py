@@ -32,7 +32,7 @@ NETWORKS: dict[str, tuple[str, nn.Module]] = {
 }
 
 # Fields of modules that configurations and model folders may set.
-ARGUMENTS = {"resolution", "width", "words", "people"}
+ARGUMENTS = {"resolution", "width", "words", "people", "lip_height", "lip_width"}
 ARGUMENTS |= {"audio_offset", "frames", "fps", "overlap"}  # of windows
 
 

@@ -10,7 +10,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint",
         type=Path,
-        help=".pth, TorchScript .pt or Keras .h5 file, or TensorFlow's .index",
+        nargs="+",
+        help=".pth, TorchScript .pt or Keras .h5 file, or TensorFlow's .index; several "
+        "if the network is published in parts (lpips)",
     )
     parser.add_argument(
         "--out",
@@ -34,12 +36,14 @@ def run(args: argparse.Namespace) -> None:
     """Converts and prints the path of the model folder; notes the others."""
     from convert_torch_weights import convert_all
 
+    checkpoint, *others = args.checkpoint
+
     def note(text: str) -> None:
-        print(f"{args.checkpoint}: {text}", file=sys.stderr)
+        print(f"{checkpoint}: {text}", file=sys.stderr)
 
     first = None
     for converted in convert_all(
-        args.checkpoint, args.network, resolution=args.resolution
+        checkpoint, args.network, resolution=args.resolution, others=others
     ):
         if first is None:
             first = converted

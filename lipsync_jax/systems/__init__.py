@@ -14,6 +14,8 @@ from lipsync_jax.systems.lip2wav import model as lip2wav
 from lipsync_jax.systems.lip2wav.speaker import SpeakerEncoder
 from lipsync_jax.systems.lipgan import model as lipgan
 from lipsync_jax.systems.lipgan.synthesize import Synthesizer as LipGANSynthesizer
+from lipsync_jax.systems.lpips.model import LPIPS
+from lipsync_jax.systems.speech2lip import model as speech2lip
 from lipsync_jax.systems.wav2lip import model as wav2lip
 from lipsync_jax.systems.wav2lip.synthesize import Synthesizer as Wav2LipSynthesizer
 from lipsync_jax.training.task import Task
@@ -42,6 +44,8 @@ NETWORKS: dict[str, tuple[str, nn.Module]] = {
     },
     **{name: ("lip2wav", module) for name, module in lip2wav.VARIANTS.items()},
     "speaker_encoder": ("speaker_encoder", SpeakerEncoder()),
+    **{name: ("speech2lip", module) for name, module in speech2lip.VARIANTS.items()},
+    "lpips": ("lpips", LPIPS()),
 }
 
 # system -> how its models make pixels from face crops and speech
