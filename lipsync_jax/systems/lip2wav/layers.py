@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from lipsync_jax.nn.blocks import scaled
+from lipsync_jax.nn.conv3d import conv_general_dilated
 
 EPSILON = 1e-3  # of the batch norms
 GLOROT = nn.initializers.glorot_uniform()
@@ -69,6 +70,7 @@ class NormedConv(nn.Module):
             row.stride,
             dtype=self.dtype,
             kernel_init=GLOROT,
+            conv_general_dilated=conv_general_dilated if x.ndim == 5 else None,
             name="conv",
         )(x)
         if not self.folded:
